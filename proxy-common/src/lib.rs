@@ -1,0 +1,2 @@
+//! Types that the daemon shares with its eBPF programs.
+#![no_std]

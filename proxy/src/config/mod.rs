@@ -1,0 +1,2 @@
+//! HAProxy's configuration language, TCP part: lexer, parser, validated model.
+pub mod model;

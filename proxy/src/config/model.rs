@@ -1,0 +1,445 @@
+//! The validated configuration: what the rest of the daemon reads.
+//!
+//! Nothing here refers back to text except through [`Position`]; every name is resolved, every
+//! `listen` is split into a frontend and a backend of the same name, every default is filled in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a word of the configuration stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// File name as given on the command line.
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column of the word's first byte, from 1; 0 where the whole line is meant.
+    pub column: u32,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// Index of a backend in [`Config::backends`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BackendId(pub usize);
+
+/// A whole, validated configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// The merged `global` sections.
+    pub global: Global,
+    /// `frontend` sections and the front half of `listen` sections, in file order.
+    pub frontends: Vec<Frontend>,
+    /// `backend` sections and the back half of `listen` sections, in file order.
+    pub backends: Vec<Backend>,
+}
+
+/// The merged `global` sections.
+#[derive(Debug, Clone)]
+pub struct Global {
+    /// Worker threads; `None`: one per core that the process may run on.
+    pub nbthread: Option<usize>,
+    /// Concurrent connections of the whole process; `None`: what the descriptor limit allows.
+    pub maxconn: Option<usize>,
+    /// Targets of `log` lines.
+    pub logs: Vec<LogTarget>,
+    /// `log-tag`; `None`: the program's name.
+    pub log_tag: Option<String>,
+    /// `stats socket` lines, kept for the runtime API.
+    pub stats_sockets: Vec<StatsSocket>,
+    /// `pidfile`.
+    pub pidfile: Option<PathBuf>,
+    /// `daemon`: go to the background after start.
+    pub daemon: bool,
+    /// `node`, `description`.
+    pub node: Option<String>,
+    /// Free text for the statistics.
+    pub description: Option<String>,
+    /// `tune.bufsize`, bytes: the buffer a chatty direction starts with.
+    pub bufsize: usize,
+    /// `tune.pipesize`, bytes; `None`: our default.
+    pub pipesize: Option<usize>,
+    /// `tune.offload.cap`, bytes that may be in the kernel's hands per direction.
+    pub offload_cap: u64,
+    /// `tune.offload.flows`, flows that may be in the kernel's hands at once; `None`: our default.
+    pub offload_flows: Option<u32>,
+    /// `ulimit-n`, descriptors.
+    pub ulimit_n: Option<u64>,
+    /// `hard-stop-after`: how long a soft stop may take.
+    pub hard_stop_after: Option<Duration>,
+    /// `grace`: how long listeners stay open after a soft stop was asked for.
+    pub grace: Option<Duration>,
+    /// `user`/`uid`, resolved.
+    pub uid: Option<u32>,
+    /// `group`/`gid`, resolved.
+    pub gid: Option<u32>,
+    /// `chroot`.
+    pub chroot: Option<PathBuf>,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Self {
+            nbthread: None,
+            maxconn: None,
+            logs: Vec::new(),
+            log_tag: None,
+            stats_sockets: Vec::new(),
+            pidfile: None,
+            daemon: false,
+            node: None,
+            description: None,
+            bufsize: 16 * 1024,
+            pipesize: None,
+            offload_cap: 4 << 20,
+            offload_flows: None,
+            ulimit_n: None,
+            hard_stop_after: None,
+            grace: None,
+            uid: None,
+            gid: None,
+            chroot: None,
+        }
+    }
+}
+
+/// One `log` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogTarget {
+    /// Where the lines go.
+    pub address: LogAddress,
+    /// Syslog facility, 0 (kern) to 23 (local7).
+    pub facility: u8,
+    /// Least urgent level sent, 0 (emerg) to 7 (debug).
+    pub max_level: u8,
+    /// Most urgent level kept as it is; more urgent ones are sent as this.
+    pub min_level: u8,
+    /// Longest line in bytes, 80 to 65535.
+    pub max_len: u16,
+    /// `format`.
+    pub format: LogFormat,
+}
+
+/// Where a `log` line sends to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogAddress {
+    /// A datagram to an IP syslog server.
+    Udp(SocketAddr),
+    /// A datagram to a UNIX syslog socket.
+    Unix(PathBuf),
+    /// The process's standard output.
+    Stdout,
+    /// The process's standard error.
+    Stderr,
+    /// An inherited descriptor.
+    Fd(RawFd),
+}
+
+/// Framing of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// The message alone, no header.
+    Raw,
+    /// `<priority>` and the message.
+    Short,
+    /// RFC 3164 without the host name: HAProxy's `local`, and `rfc3164` with it.
+    #[default]
+    Rfc3164,
+    /// RFC 5424.
+    Rfc5424,
+}
+
+/// One `stats socket` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatsSocket {
+    /// Where it listens.
+    pub address: BindAddress,
+    /// Access level of its clients.
+    pub level: StatsLevel,
+    /// File mode of a UNIX socket.
+    pub mode: Option<u32>,
+    /// Where it was written.
+    pub position: Position,
+}
+
+/// Access level of a runtime API client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StatsLevel {
+    /// May read non-sensitive things.
+    User,
+    /// May read everything.
+    Operator,
+    /// May change things.
+    Admin,
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BindAddress {
+    /// An IP address and port (one entry per port of a range; `*` is 0.0.0.0).
+    Inet(SocketAddr),
+    /// A UNIX socket by path.
+    Unix(PathBuf),
+    /// A UNIX socket in the abstract name space.
+    Abstract(Vec<u8>),
+    /// A listening socket inherited as this descriptor.
+    Fd(RawFd),
+}
+
+/// One listening address of a frontend.
+#[derive(Debug, Clone)]
+pub struct Bind {
+    /// Where it listens.
+    pub address: BindAddress,
+    /// `name`.
+    pub name: Option<Arc<str>>,
+    /// `id`.
+    pub id: Option<u32>,
+    /// `backlog`; `None`: the frontend's, or its maxconn.
+    pub backlog: Option<u32>,
+    /// `maxconn` of this address.
+    pub maxconn: Option<usize>,
+    /// `interface`.
+    pub interface: Option<String>,
+    /// `mss`.
+    pub mss: Option<u16>,
+    /// `v6only` (true), `v4v6` (false), neither (`None`: the system's default).
+    pub v6only: Option<bool>,
+    /// `transparent`.
+    pub transparent: bool,
+    /// `defer-accept`.
+    pub defer_accept: bool,
+    /// `tfo`.
+    pub tfo: bool,
+    /// `tcp-ut`, milliseconds granularity.
+    pub tcp_user_timeout: Option<Duration>,
+    /// `mode` of a UNIX socket's file.
+    pub unix_mode: Option<u32>,
+    /// `uid`/`user` of a UNIX socket's file.
+    pub unix_uid: Option<u32>,
+    /// `gid`/`group` of a UNIX socket's file.
+    pub unix_gid: Option<u32>,
+    /// Where it was written.
+    pub position: Position,
+}
+
+/// What may move a flow's bytes: `offload`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum OffloadMode {
+    /// The fastest path that this machine's measurements favour.
+    #[default]
+    Auto,
+    /// User space only; pipes where the splice options ask for them.
+    Off,
+    /// User-space buffers only.
+    Buffer,
+    /// Pipes (splice) for raw flows.
+    Pipe,
+    /// The sockmap redirect for raw flows.
+    Redirect,
+    /// The packet relay.
+    Relay,
+    /// Same-host bypass.
+    Bypass,
+}
+
+/// When a flow is worth promoting: `offload-after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffloadAfter {
+    /// After this many bytes, both directions together.
+    Bytes(u64),
+    /// After this long in DATA.
+    Age(Duration),
+}
+
+/// `option splice-auto`, `splice-request`, `splice-response`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpliceHint {
+    /// Use pipes where it seems worth it.
+    pub auto: bool,
+    /// Use pipes from client to server.
+    pub request: bool,
+    /// Use pipes from server to client.
+    pub response: bool,
+}
+
+/// `option tcpka` and its halves, `nolinger`, `tcp-smart-*` and the like, as one side sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SocketOptions {
+    /// Send TCP keep-alives.
+    pub keepalive: bool,
+    /// Reset instead of lingering at close.
+    pub nolinger: bool,
+}
+
+/// The timeouts of a proxy; `None` is "no limit".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timeouts {
+    /// Client inactivity.
+    pub client: Option<Duration>,
+    /// Server inactivity.
+    pub server: Option<Duration>,
+    /// Connection establishment.
+    pub connect: Option<Duration>,
+    /// Waiting for a connection slot.
+    pub queue: Option<Duration>,
+    /// Inactivity of an established bidirectional flow; supersedes client and server.
+    pub tunnel: Option<Duration>,
+    /// Client inactivity once one side has closed its sending half.
+    pub client_fin: Option<Duration>,
+    /// Server inactivity once one side has closed its sending half.
+    pub server_fin: Option<Duration>,
+    /// Health checks.
+    pub check: Option<Duration>,
+}
+
+/// What frontends and backends log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogOptions {
+    /// Targets, `log global` already replaced by the global ones.
+    pub targets: Vec<LogTarget>,
+    /// `option tcplog`.
+    pub tcplog: bool,
+    /// `option dontlognull`.
+    pub dontlognull: bool,
+    /// `option dontlog-normal`.
+    pub dontlog_normal: bool,
+    /// `option logasap`.
+    pub logasap: bool,
+    /// `log-tag`.
+    pub tag: Option<String>,
+}
+
+/// A frontend, or the front half of a `listen`.
+#[derive(Debug, Clone)]
+pub struct Frontend {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its listening addresses.
+    pub binds: Vec<Bind>,
+    /// `default_backend`; for a `listen`, its own back half.
+    pub default_backend: Option<BackendId>,
+    /// `maxconn`; `None`: no limit but the global one.
+    pub maxconn: Option<usize>,
+    /// `backlog`.
+    pub backlog: Option<u32>,
+    /// Timeouts (only the client's side is meaningful here).
+    pub timeouts: Timeouts,
+    /// Logging.
+    pub log: LogOptions,
+    /// `offload`; `None` where the section and its defaults are silent.
+    pub offload: Option<OffloadMode>,
+    /// `offload-after`.
+    pub offload_after: Option<OffloadAfter>,
+    /// Splice hints.
+    pub splice: SpliceHint,
+    /// `option clitcpka`/`tcpka`, `nolinger`.
+    pub socket: SocketOptions,
+    /// `option independent-streams`.
+    pub independent_streams: bool,
+    /// `disabled`.
+    pub disabled: bool,
+    /// Where the section starts.
+    pub position: Position,
+}
+
+/// A backend, or the back half of a `listen`.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its servers, in file order.
+    pub servers: Vec<Server>,
+    /// `balance`.
+    pub balance: Balance,
+    /// Timeouts (connect, server, queue, tunnel, server-fin, check).
+    pub timeouts: Timeouts,
+    /// `retries`.
+    pub retries: u32,
+    /// `option redispatch [n]`: `None` off; `Some(n)` as HAProxy defines n (default -1).
+    pub redispatch: Option<i32>,
+    /// `offload`; `None` where the section and its defaults are silent.
+    pub offload: Option<OffloadMode>,
+    /// `offload-after`.
+    pub offload_after: Option<OffloadAfter>,
+    /// Splice hints.
+    pub splice: SpliceHint,
+    /// `option srvtcpka`/`tcpka`, `nolinger`.
+    pub socket: SocketOptions,
+    /// `option abortonclose`.
+    pub abortonclose: bool,
+    /// `source` address for every server.
+    pub source: Option<SocketAddr>,
+    /// `disabled`.
+    pub disabled: bool,
+    /// Where the section starts.
+    pub position: Position,
+}
+
+/// `balance`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// Smooth weighted round robin.
+    #[default]
+    RoundRobin,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerAddress {
+    /// An IP address and a port.
+    Inet(SocketAddr),
+    /// A UNIX socket by path.
+    Unix(PathBuf),
+    /// A UNIX socket in the abstract name space.
+    Abstract(Vec<u8>),
+}
+
+/// How a server's port follows from its line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServerPort {
+    /// The port of its address.
+    #[default]
+    Fixed,
+    /// No port was given: the port that the client connected to.
+    SameAsClient,
+    /// `+N`/`-N`: the port that the client connected to, moved by this much.
+    Offset(i32),
+}
+
+/// One `server` line.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: ServerAddress,
+    /// How the port is meant.
+    pub port: ServerPort,
+    /// `weight`, 0 to 256; 0 takes no new flow.
+    pub weight: u16,
+    /// `backup`.
+    pub backup: bool,
+    /// `maxconn`; `None`: unlimited.
+    pub maxconn: Option<usize>,
+    /// `disabled`.
+    pub disabled: bool,
+    /// `id`.
+    pub id: Option<u32>,
+    /// `source` address.
+    pub source: Option<SocketAddr>,
+    /// Where it was written.
+    pub position: Position,
+}
+
+/// Named values for `${VAR}`, injected so that tests need no process environment.
+pub type Environment = BTreeMap<String, String>;

@@ -1,0 +1,2 @@
+//! Underpass, a TCP (layer 4) proxy: the rooms of the daemon.
+pub mod config;

@@ -1,0 +1,2 @@
+//! Start-up of the daemon.
+fn main() {}
