@@ -1,13 +1,20 @@
 //! Tasks of the workspace: `cargo xtask <task>`.
 
 mod apt;
+mod bench;
 mod build;
+mod demo_server;
 mod ebpf;
+mod http;
+mod lint;
+mod run;
 mod setup;
 mod signals;
+mod test;
 mod toolchain;
 mod workspace;
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -35,10 +42,31 @@ enum Task {
     },
     /// Build target/release/underpass with its eBPF programs embedded.
     Build,
+    /// Build, then run the quickstart with a small HTTP server behind it, or the daemon with the
+    /// arguments after `--`.
+    Run {
+        /// The daemon's arguments, such as `-f my.cfg`.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Build, then run every test (as root).
+    Test {
+        /// A filter, or other arguments of the test runner.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Check formatting and run clippy with warnings as errors.
+    Lint,
+    /// Build, then measure against HAProxy and against no proxy at all (as root).
+    Bench {
+        /// Arguments of the bench.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse().task) {
+    match perform(&Arguments::parse().task) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -47,17 +75,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(task: &Task) -> Result<ExitCode> {
+fn perform(task: &Task) -> Result<ExitCode> {
     let workspace = Workspace::find();
     match task {
         Task::Setup { build_only } => {
-            let need = if *build_only { Need::Build } else { Need::Bench };
+            let need = if *build_only {
+                Need::Build
+            } else {
+                Need::Bench
+            };
             setup::run(&workspace, need)?;
         }
         Task::Build => {
             let daemon = build::build(&workspace, Need::Build)?;
             println!("{}", daemon.display());
         }
+        Task::Run { arguments } => return run::run(&workspace, arguments),
+        Task::Test { arguments } => test::test(&workspace, arguments)?,
+        Task::Lint => lint::lint(&workspace)?,
+        Task::Bench { arguments } => bench::bench(&workspace, arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }
