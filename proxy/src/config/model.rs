@@ -56,6 +56,8 @@ pub struct Global {
     pub log_tag: Option<String>,
     /// `stats socket` lines, kept for the runtime API.
     pub stats_sockets: Vec<StatsSocket>,
+    /// `stats timeout`: inactivity of a runtime API client; `None`: our default.
+    pub stats_timeout: Option<Duration>,
     /// `pidfile`.
     pub pidfile: Option<PathBuf>,
     /// `daemon`: go to the background after start.
@@ -94,6 +96,7 @@ impl Default for Global {
             logs: Vec::new(),
             log_tag: None,
             stats_sockets: Vec::new(),
+            stats_timeout: None,
             pidfile: None,
             daemon: false,
             node: None,
@@ -167,6 +170,10 @@ pub struct StatsSocket {
     pub level: StatsLevel,
     /// File mode of a UNIX socket.
     pub mode: Option<u32>,
+    /// `uid`/`user` of a UNIX socket's file.
+    pub uid: Option<u32>,
+    /// `gid`/`group` of a UNIX socket's file.
+    pub gid: Option<u32>,
     /// Where it was written.
     pub position: Position,
 }
@@ -324,6 +331,10 @@ pub struct LogOptions {
 pub struct Frontend {
     /// Its name.
     pub name: Arc<str>,
+    /// `id`.
+    pub id: Option<u32>,
+    /// `description`.
+    pub description: Option<String>,
     /// Its listening addresses.
     pub binds: Vec<Bind>,
     /// `default_backend`; for a `listen`, its own back half.
@@ -357,6 +368,10 @@ pub struct Frontend {
 pub struct Backend {
     /// Its name.
     pub name: Arc<str>,
+    /// `id`.
+    pub id: Option<u32>,
+    /// `description`.
+    pub description: Option<String>,
     /// Its servers, in file order.
     pub servers: Vec<Server>,
     /// `balance`.
@@ -367,6 +382,8 @@ pub struct Backend {
     pub retries: u32,
     /// `option redispatch [n]`: `None` off; `Some(n)` as HAProxy defines n (default -1).
     pub redispatch: Option<i32>,
+    /// Logging of the servers' own events; streams are logged as their frontend says.
+    pub log: LogOptions,
     /// `offload`; `None` where the section and its defaults are silent.
     pub offload: Option<OffloadMode>,
     /// `offload-after`.
@@ -375,6 +392,8 @@ pub struct Backend {
     pub splice: SpliceHint,
     /// `option srvtcpka`/`tcpka`, `nolinger`.
     pub socket: SocketOptions,
+    /// `option independent-streams`.
+    pub independent_streams: bool,
     /// `option abortonclose`.
     pub abortonclose: bool,
     /// `source` address for every server.
@@ -396,7 +415,8 @@ pub enum Balance {
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerAddress {
-    /// An IP address and a port.
+    /// An IP address and a port (0 unless [`ServerPort::Fixed`]). An unspecified address
+    /// (`0.0.0.0`, `*`, `::`) stands for the one that the client connected to.
     Inet(SocketAddr),
     /// A UNIX socket by path.
     Unix(PathBuf),

@@ -1,0 +1,164 @@
+//! What the sections say, before names are resolved and `listen` is split.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::lexer::Word;
+use super::model::{
+    Balance, Bind, Global, LogTarget, OffloadAfter, OffloadMode, Position, Server, SocketOptions,
+    SpliceHint, Timeouts,
+};
+
+/// Everything read so far.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) global: Global,
+    /// Every `defaults` section, in order; the last one serves the proxies that name none.
+    pub(crate) defaults: Vec<Proxy>,
+    pub(crate) proxies: Vec<Proxy>,
+}
+
+/// The four sections that describe proxies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Defaults,
+    Frontend,
+    Backend,
+    Listen,
+}
+
+impl Kind {
+    /// The section's keyword.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Defaults => "defaults",
+            Self::Frontend => "frontend",
+            Self::Backend => "backend",
+            Self::Listen => "listen",
+        }
+    }
+
+    /// How HAProxy calls one in messages.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Listen => "proxy",
+            other => other.name(),
+        }
+    }
+
+    pub(crate) fn has_front(self) -> bool {
+        self != Self::Backend
+    }
+
+    pub(crate) fn has_back(self) -> bool {
+        self != Self::Frontend
+    }
+}
+
+/// One `defaults`, `frontend`, `backend` or `listen` section.
+#[derive(Debug, Clone)]
+pub(crate) struct Proxy {
+    pub(crate) kind: Kind,
+    pub(crate) name: Arc<str>,
+    pub(crate) position: Position,
+    pub(crate) settings: Settings,
+    pub(crate) binds: Vec<Bind>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) id: Option<(u32, Position)>,
+    pub(crate) description: Option<String>,
+    /// Of a `defaults`: a proxy named it after `from`.
+    pub(crate) used_by_name: bool,
+    /// Of a `defaults`: a proxy that names none took it.
+    pub(crate) used_by_place: Option<Position>,
+}
+
+/// What a proxy takes over from its `defaults`.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) disabled: bool,
+    pub(crate) maxconn: Option<usize>,
+    pub(crate) backlog: Option<u32>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) logs: Vec<LogLine>,
+    pub(crate) log_tag: Option<String>,
+    pub(crate) tcplog: bool,
+    pub(crate) dontlognull: bool,
+    pub(crate) dontlog_normal: bool,
+    pub(crate) logasap: bool,
+    pub(crate) default_backend: Option<Word>,
+    pub(crate) balance: Balance,
+    pub(crate) retries: u32,
+    pub(crate) redispatch: Option<i32>,
+    pub(crate) abortonclose: bool,
+    pub(crate) independent_streams: bool,
+    pub(crate) splice: SpliceHint,
+    pub(crate) client_socket: SocketOptions,
+    pub(crate) server_socket: SocketOptions,
+    pub(crate) source: Option<SocketAddr>,
+    pub(crate) offload: Option<OffloadMode>,
+    pub(crate) offload_after: Option<OffloadAfter>,
+    pub(crate) server: ServerSettings,
+}
+
+/// HAProxy's default number of connection retries.
+const DEFAULT_RETRIES: u32 = 3;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            disabled: false,
+            maxconn: None,
+            backlog: None,
+            timeouts: Timeouts::default(),
+            logs: Vec::new(),
+            log_tag: None,
+            tcplog: false,
+            dontlognull: false,
+            dontlog_normal: false,
+            logasap: false,
+            default_backend: None,
+            balance: Balance::default(),
+            retries: DEFAULT_RETRIES,
+            redispatch: None,
+            abortonclose: false,
+            independent_streams: false,
+            splice: SpliceHint::default(),
+            client_socket: SocketOptions::default(),
+            server_socket: SocketOptions::default(),
+            source: None,
+            offload: None,
+            offload_after: None,
+            server: ServerSettings::default(),
+        }
+    }
+}
+
+/// A `log` line of a proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LogLine {
+    /// `log global`.
+    Global,
+    Target(LogTarget),
+}
+
+/// What `default-server` presets.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerSettings {
+    pub(crate) weight: u16,
+    pub(crate) backup: bool,
+    pub(crate) maxconn: Option<usize>,
+    pub(crate) disabled: bool,
+    pub(crate) source: Option<SocketAddr>,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            weight: 1,
+            backup: false,
+            maxconn: None,
+            disabled: false,
+            source: None,
+        }
+    }
+}

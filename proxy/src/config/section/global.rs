@@ -1,0 +1,290 @@
+//! The `global` section. It may repeat: later lines add to or replace earlier ones.
+
+use std::path::PathBuf;
+
+use super::super::address::{self, Address, Port};
+use super::super::diagnostic::Fault;
+use super::super::keywords;
+use super::super::model::{BindAddress, Global, StatsLevel, StatsSocket};
+use super::super::units;
+use super::{Args, Context, Modifier, bind, log};
+
+/// More threads than any machine has cores; a larger number is a mistake.
+const MAX_THREADS: usize = 1024;
+
+/// Smallest `tune.bufsize`: less than this makes every transfer crawl.
+const MIN_BUFSIZE: u64 = 1024;
+
+/// Largest `tune.bufsize` and `tune.pipesize`.
+const MAX_BUFSIZE: u64 = 1 << 30;
+
+/// Reads one line of a `global` section.
+pub(crate) fn line(
+    args: Args<'_>,
+    modifier: Modifier,
+    global: &mut Global,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
+    let keyword = args.keyword();
+    match keyword.as_str() {
+        "nbthread" => {
+            let word = args.first("a number of threads")?;
+            global.nbthread = Some(units::integer("nbthread", word, 1..=MAX_THREADS)?);
+            args.at_most(1)
+        }
+        "maxconn" => {
+            let word = args.first("an integer argument")?;
+            let value = units::integer("maxconn", word, 0..=i32::MAX as usize)?;
+            global.maxconn = (value > 0).then_some(value);
+            args.at_most(1)
+        }
+        "ulimit-n" => {
+            let word = args.first("an integer argument")?;
+            global.ulimit_n = Some(units::integer("ulimit-n", word, 1..=u64::from(u32::MAX))?);
+            args.at_most(1)
+        }
+        "log" => log::global(args, modifier, global, context),
+        "log-tag" => {
+            global.log_tag = Some(args.first("a tag for use in syslog")?.text.clone());
+            args.at_most(1)
+        }
+        "stats" => stats(args, global, context),
+        "pidfile" => {
+            global.pidfile = Some(PathBuf::from(
+                &args.first("a file name as an argument")?.text,
+            ));
+            args.at_most(1)
+        }
+        "daemon" => {
+            global.daemon = true;
+            args.at_most(0)
+        }
+        "node" => node(args, global),
+        "description" => {
+            args.first("a string argument")?;
+            global.description = Some(args.text());
+            Ok(())
+        }
+        "hard-stop-after" | "grace" => {
+            let word = args.first("<time> as argument")?;
+            let time = units::time_of(&keyword.text, word)?.duration;
+            if keyword.text == "grace" {
+                global.grace = Some(time);
+            } else {
+                global.hard_stop_after = Some(time);
+            }
+            args.at_most(1)
+        }
+        "user" | "uid" | "group" | "gid" => identity(args, global, context),
+        "chroot" => {
+            let word = args.first("a directory as an argument")?;
+            if global.chroot.is_some() {
+                return Err(keyword.fault("'chroot' already specified."));
+            }
+            global.chroot = Some(PathBuf::from(&word.text));
+            args.at_most(1)
+        }
+        "tune.bufsize" | "tune.pipesize" => {
+            let word = args.first("a size in bytes")?;
+            let name = keyword.as_str();
+            let size = units::size_of(name, word)?;
+            if !(MIN_BUFSIZE..=MAX_BUFSIZE).contains(&size) {
+                return Err(word.fault(format!(
+                    "'{name}' expects a size between {MIN_BUFSIZE} and {MAX_BUFSIZE} bytes (got '{}')",
+                    word.text
+                )));
+            }
+            let size = usize::try_from(size).unwrap_or(usize::MAX);
+            if name == "tune.bufsize" {
+                global.bufsize = size;
+            } else {
+                global.pipesize = Some(size);
+            }
+            args.at_most(1)
+        }
+        "tune.offload.cap" => {
+            let word = args.first("a size in bytes")?;
+            let size = units::size_of("tune.offload.cap", word)?;
+            if size == 0 {
+                return Err(word.fault(
+                    "'tune.offload.cap' expects a size above 0; use 'offload off' to keep flows out of the kernel",
+                ));
+            }
+            global.offload_cap = size;
+            args.at_most(1)
+        }
+        "tune.offload.flows" => {
+            let word = args.first("a number of flows")?;
+            global.offload_flows = Some(units::integer("tune.offload.flows", word, 1..=1 << 24)?);
+            args.at_most(1)
+        }
+        "setenv" | "presetenv" | "unsetenv" | "resetenv" => environment(args, context),
+        _ => Err(keywords::GLOBAL.refuse_in(
+            keyword,
+            keywords::GLOBAL.place,
+            keywords::SECTIONS.ours,
+        )),
+    }
+}
+
+fn node(args: Args<'_>, global: &mut Global) -> Result<(), Fault> {
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let word = args.first("a node name")?;
+    if !word.text.chars().all(valid) {
+        return Err(word.fault(
+            "'node' requires a name made of digits, letters, dots, hyphens and underscores.",
+        ));
+    }
+    global.node = Some(word.text.clone());
+    args.at_most(1)
+}
+
+fn identity(args: Args<'_>, global: &mut Global, context: &mut Context<'_>) -> Result<(), Fault> {
+    let keyword = args.keyword();
+    let name = keyword.as_str();
+    let is_user = matches!(name, "user" | "uid");
+    let slot = if is_user {
+        &mut global.uid
+    } else {
+        &mut global.gid
+    };
+    if slot.is_some() {
+        let pair = if is_user { "user/uid" } else { "group/gid" };
+        return Err(keyword.fault(format!("{pair} already specified.")));
+    }
+    let word = args.first("one argument")?;
+    *slot = Some(bind::identity(name, word, context)?);
+    args.at_most(1)
+}
+
+fn environment(args: Args<'_>, context: &mut Context<'_>) -> Result<(), Fault> {
+    let keyword = args.keyword();
+    match keyword.as_str() {
+        "setenv" | "presetenv" => {
+            let name = args.first("<name> and <value> as arguments")?;
+            let value = args
+                .get(2)
+                .ok_or_else(|| keyword.fault(format!("'{}' expects a value.", keyword.text)))?;
+            let keep = keyword.text == "presetenv" && context.environment.contains_key(&name.text);
+            if !keep {
+                context
+                    .environment
+                    .insert(name.text.clone(), value.text.clone());
+            }
+            args.at_most(2)
+        }
+        "unsetenv" => {
+            args.first("at least one name")?;
+            for name in args.from(1) {
+                context.environment.remove(&name.text);
+            }
+            Ok(())
+        }
+        _ => {
+            // The named variables go back to what the process was started with, the others go.
+            let kept = |name: &str| args.from(1).iter().any(|word| word.text == name);
+            let initial = context.initial_environment;
+            context.environment = initial
+                .iter()
+                .filter(|(name, _)| kept(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            Ok(())
+        }
+    }
+}
+
+fn stats(args: Args<'_>, global: &mut Global, context: &mut Context<'_>) -> Result<(), Fault> {
+    let keyword = args.keyword();
+    let sub = args.first("'socket' or 'timeout'")?;
+    match sub.as_str() {
+        "socket" => {
+            let socket = stats_socket(args, context)?;
+            global.stats_sockets.push(socket);
+            Ok(())
+        }
+        "timeout" => {
+            let word = args.get(2).ok_or_else(|| {
+                keyword.fault("'stats timeout' expects a timeout value in milliseconds")
+            })?;
+            global.stats_timeout = Some(units::time_of("stats timeout", word)?.duration);
+            args.at_most(2)
+        }
+        "maxconn" => {
+            Err(sub.fault("'stats maxconn' is known to HAProxy but not available in this version."))
+        }
+        "bind-process" => {
+            Err(sub.fault("'stats bind-process' was removed from HAProxy and is not supported."))
+        }
+        other => Err(sub.fault(format!(
+            "'stats' only supports 'socket' and 'timeout' in 'global' section (got '{other}')"
+        ))),
+    }
+}
+
+fn stats_socket(args: Args<'_>, context: &mut Context<'_>) -> Result<StatsSocket, Fault> {
+    let keyword = args.keyword();
+    let word = args.get(2).ok_or_else(|| {
+        keyword
+            .fault("'stats socket' in global section expects an address or a path to a UNIX socket")
+    })?;
+    // A name without colon or slash is a path, as it always was here.
+    let text = if word.text.contains([':', '/', '@']) {
+        word.text.clone()
+    } else {
+        format!("unix@{}", word.text)
+    };
+    let fault = |why: String| word.fault(format!("'stats socket' : {why}"));
+    let address = match address::stream(&text, context.lookups).map_err(fault)? {
+        Address::Unix(path) => BindAddress::Unix(path),
+        Address::Abstract(name) => BindAddress::Abstract(name),
+        Address::Fd(fd) => BindAddress::Fd(fd),
+        Address::Inet {
+            ip,
+            port: Port::One(port),
+        } if port > 0 => BindAddress::Inet((ip, port).into()),
+        Address::Inet { .. } => {
+            return Err(fault(format!("one port is expected in '{text}'")));
+        }
+    };
+    let mut socket = StatsSocket {
+        address,
+        level: StatsLevel::Operator,
+        mode: None,
+        uid: None,
+        gid: None,
+        position: keyword.position.clone(),
+    };
+    bind::parameters(
+        args.from(3),
+        &keywords::STATS_SOCKET,
+        context,
+        |name, value, context| {
+            match name.as_str() {
+                "level" => socket.level = level(value)?,
+                "mode" => socket.mode = Some(bind::file_mode(value)?),
+                "uid" | "user" => {
+                    socket.uid = Some(bind::identity(&name.text, value, context)?);
+                }
+                "gid" | "group" => {
+                    socket.gid = Some(bind::identity(&name.text, value, context)?);
+                }
+                // A name serves statistics only.
+                _ => {}
+            }
+            Ok(())
+        },
+    );
+    Ok(socket)
+}
+
+fn level(word: &super::Word) -> Result<StatsLevel, Fault> {
+    match word.as_str() {
+        "user" => Ok(StatsLevel::User),
+        "operator" => Ok(StatsLevel::Operator),
+        "admin" => Ok(StatsLevel::Admin),
+        other => Err(word.fault(format!(
+            "'level' only supports 'user', 'operator', and 'admin' (got '{other}')"
+        ))),
+    }
+}

@@ -1,0 +1,166 @@
+//! `server` and `default-server` lines.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::super::address::{self, Address, Port};
+use super::super::diagnostic::Fault;
+use super::super::draft::{Kind, Proxy, ServerSettings};
+use super::super::keywords;
+use super::super::lexer::Word;
+use super::super::model::{Server, ServerAddress, ServerPort};
+use super::super::units;
+use super::proxy::check_name;
+use super::{Args, Context, bind, source};
+
+/// HAProxy's largest weight.
+const MAX_WEIGHT: u16 = 256;
+
+/// Reads a `server` line.
+pub(crate) fn line(
+    args: Args<'_>,
+    proxy: &mut Proxy,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
+    let keyword = args.keyword();
+    allowed(keyword, proxy)?;
+    let (Some(name), Some(target)) = (args.get(1), args.get(2)) else {
+        return Err(keyword.fault("'server' expects <name> and <addr>[:<port>] as arguments."));
+    };
+    check_name(name, "server")?;
+    let place = format!("'server {}/{}'", proxy.name, name.text);
+    // A wrong address does not keep the parameters from being checked.
+    let address = address(target, context)
+        .map_err(|why| {
+            context
+                .diagnostics
+                .alert(&target.position, format!("{place} : {why}"))
+        })
+        .ok();
+    let mut settings = proxy.settings.server.clone();
+    let id = parameters(args.from(3), &mut settings, context);
+    if let Some((id, position)) = &id {
+        if let Some(other) = proxy.servers.iter().find(|server| server.id == Some(*id)) {
+            context.diagnostics.alert(
+                position,
+                format!(
+                    "{place} : 'id' : custom id {id} already used at {} ('server {}').",
+                    other.position, other.name
+                ),
+            );
+        }
+    }
+    let other = proxy
+        .servers
+        .iter()
+        .find(|server| *server.name == *name.text);
+    if let Some(other) = other {
+        return Err(name.fault(format!(
+            "proxy '{}', another server named '{}' was already defined at line {}, please use distinct names.",
+            proxy.name, name.text, other.position.line
+        )));
+    }
+    let Some((address, port)) = address else {
+        return Ok(());
+    };
+    proxy.servers.push(Server {
+        name: Arc::from(name.as_str()),
+        address,
+        port,
+        weight: settings.weight,
+        backup: settings.backup,
+        maxconn: settings.maxconn,
+        disabled: settings.disabled,
+        id: id.map(|(id, _)| id),
+        source: settings.source,
+        position: keyword.position.clone(),
+    });
+    Ok(())
+}
+
+/// Reads a `default-server` line: what the `server` lines below it start from.
+pub(crate) fn defaults(
+    args: Args<'_>,
+    proxy: &mut Proxy,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
+    allowed(args.keyword(), proxy)?;
+    let mut settings = proxy.settings.server.clone();
+    if let Some((_, position)) = parameters(args.from(1), &mut settings, context) {
+        context.diagnostics.alert(
+            &position,
+            "'id' option is not accepted in default-server sections",
+        );
+    }
+    proxy.settings.server = settings;
+    Ok(())
+}
+
+fn allowed(keyword: &Word, proxy: &Proxy) -> Result<(), Fault> {
+    let name = keyword.as_str();
+    if proxy.kind == Kind::Defaults && name == "server" {
+        return Err(keyword.fault("'server' not allowed in 'defaults' section."));
+    }
+    if !proxy.kind.has_back() {
+        return Err(keyword.fault(format!(
+            "'{name}' not allowed because frontend '{}' has no backend capability.",
+            proxy.name
+        )));
+    }
+    Ok(())
+}
+
+/// Where the server is; errors are sentences.
+fn address(word: &Word, context: &Context<'_>) -> Result<(ServerAddress, ServerPort), String> {
+    match address::stream(&word.text, context.lookups)? {
+        Address::Unix(path) => Ok((ServerAddress::Unix(path), ServerPort::Fixed)),
+        Address::Abstract(name) => Ok((ServerAddress::Abstract(name), ServerPort::Fixed)),
+        Address::Fd(_) => Err(format!(
+            "a file descriptor is not acceptable here in '{}'",
+            word.text
+        )),
+        Address::Inet { ip, port } => {
+            let (number, port) = match port {
+                Port::Absent | Port::One(0) => (0, ServerPort::SameAsClient),
+                Port::One(number) => (number, ServerPort::Fixed),
+                Port::Offset(offset) => (0, ServerPort::Offset(offset)),
+                Port::Range(..) => {
+                    return Err(format!("port range not permitted here in '{}'", word.text));
+                }
+            };
+            Ok((ServerAddress::Inet(SocketAddr::new(ip, number)), port))
+        }
+    }
+}
+
+/// Applies the parameters to `settings`; gives the `id`, which is no setting, and where it stands.
+fn parameters(
+    words: &[Word],
+    settings: &mut ServerSettings,
+    context: &mut Context<'_>,
+) -> Option<(u32, super::Position)> {
+    let mut id = None;
+    bind::parameters(words, &keywords::SERVER, context, |name, value, context| {
+        match name.as_str() {
+            "weight" => settings.weight = units::integer("weight", value, 0..=MAX_WEIGHT)?,
+            "backup" => settings.backup = true,
+            "no-backup" => settings.backup = false,
+            "disabled" => settings.disabled = true,
+            "enabled" => settings.disabled = false,
+            "maxconn" => {
+                let maxconn = units::integer("maxconn", value, 0..=i32::MAX as usize)?;
+                settings.maxconn = (maxconn > 0).then_some(maxconn);
+            }
+            "id" => {
+                let number = units::integer("id", value, 1..=i32::MAX.unsigned_abs())?;
+                id = Some((number, value.position.clone()));
+            }
+            "source" => {
+                settings.source = Some(source::address(value, context)?);
+            }
+            _ => return Err(keywords::SERVER.refuse(name)),
+        }
+        Ok(())
+    });
+    id
+}
