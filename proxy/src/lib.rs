@@ -12,6 +12,7 @@ pub mod drain;
 pub mod net;
 pub mod observe;
 pub mod offload;
+pub mod start;
 pub mod stream;
 pub mod sys;
 pub mod worker;

@@ -59,6 +59,17 @@ pub fn become_user(uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
     Ok(())
 }
 
+/// Tells another process to finish its flows (SIGUSR1) or to stop now (SIGTERM).
+///
+/// # Errors
+/// What the kernel says, such as no such process.
+pub fn tell(pid: u32, finish: bool) -> io::Result<()> {
+    let signal = if finish { libc::SIGUSR1 } else { libc::SIGTERM };
+    let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
 /// Goes to the background as `daemon(3)` does, keeping the directory and giving standard streams
 /// to `/dev/null`. Must be called before any thread is started.
 ///

@@ -26,6 +26,9 @@ use crate::sys::{socket, tcp};
 /// records and about 150 of map entries, allocated at start.
 pub const DEFAULT_FLOWS: u32 = 16_384;
 
+/// The program's name in the object.
+const PROGRAM: &str = "underpass_verdict";
+
 /// The maps that sockets are entered into. The calls are short; contention is not worth more.
 struct Tables {
     targets: SockMap<MapData>,
@@ -117,6 +120,12 @@ impl Engine {
         } else {
             None
         };
+        let program: &mut SkSkb = ebpf
+            .program_mut(PROGRAM)
+            .ok_or_else(|| anyhow!("the eBPF object has no program {PROGRAM}"))?
+            .try_into()?;
+        // Before the maps are taken out: loading needs their descriptors.
+        program.load().context("loading the verdict program")?;
         let mut take = |name: &str| {
             ebpf.take_map(name)
                 .ok_or_else(|| anyhow!("the eBPF object has no map {name}"))
@@ -128,13 +137,12 @@ impl Engine {
         let control = map_array(&take("CONTROL")?, sockets, Access::ReadWrite)?;
         let state = map_array(&take("STATE")?, sockets, Access::ReadOnly)?;
         let lost = map_array(&take("EVENTS_LOST")?, 1, Access::ReadOnly)?;
-        let program: &mut SkSkb = ebpf
-            .program_mut("underpass_verdict")
-            .ok_or_else(|| anyhow!("the eBPF object has no program underpass_verdict"))?
-            .try_into()?;
-        program.load().context("loading the verdict program")?;
         // Before the first socket: a socket takes over the programs that the map has when it is
         // inserted.
+        let program: &mut SkSkb = ebpf
+            .program_mut(PROGRAM)
+            .ok_or_else(|| anyhow!("the eBPF object has no program {PROGRAM}"))?
+            .try_into()?;
         program
             .attach(sources.fd())
             .context("attaching the verdict program")?;

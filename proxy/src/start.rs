@@ -1,0 +1,263 @@
+//! Start-up and the life of the process: from a validated configuration to its last flow.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, broadcast};
+
+use crate::backend::Backend;
+use crate::config::model::{Config, Global, LogTarget, OffloadMode};
+use crate::drain::{self, Control, Phase};
+use crate::net::listen::{self, Listening};
+use crate::observe::log::{LEVEL_NOTICE, Logger};
+use crate::offload;
+use crate::sys::process;
+use crate::worker::{self, FrontendState, Request, Shared};
+
+/// Descriptors that the process needs besides those of its flows.
+const RESERVED_FILES: u64 = 100;
+/// Descriptors of a flow: its two sockets.
+const FILES_PER_FLOW: u64 = 2;
+
+/// How the command line wants the process to run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Say on standard error what is going on.
+    pub debug: bool,
+    /// Go to the background even if the configuration does not say so.
+    pub daemon: bool,
+    /// Stay in the foreground even if the configuration says otherwise.
+    pub foreground: bool,
+    /// Replaces the global `maxconn`.
+    pub maxconn: Option<usize>,
+    /// Replaces the global `pidfile`.
+    pub pidfile: Option<std::path::PathBuf>,
+    /// Processes to tell, once ready, to finish (`-sf`) or to stop (`-st`).
+    pub successors_of: Vec<(u32, bool)>,
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// What kept it from starting, in words for the operator.
+pub fn run(config: Config, options: &Options) -> Result<ExitCode> {
+    let mut global = config.global;
+    if options.maxconn.is_some() {
+        global.maxconn = options.maxconn;
+    }
+    if options.pidfile.is_some() {
+        global.pidfile.clone_from(&options.pidfile);
+    }
+    let files = process::raise_file_limit(global.ulimit_n).context("raising the file limit")?;
+    let places = global.maxconn.unwrap_or_else(|| {
+        usize::try_from(files.saturating_sub(RESERVED_FILES) / FILES_PER_FLOW).unwrap_or(1)
+    });
+    let frontends: Vec<Arc<_>> = config.frontends.into_iter().map(Arc::new).collect();
+    let workers = worker_count(&global);
+    let listening = listen::open_all(&frontends, workers)?;
+    let listeners = listening.first().map_or(0, Vec::len);
+    if (options.daemon || global.daemon) && !options.foreground && !options.debug {
+        process::daemonize().context("going to the background")?;
+    }
+    if let Some(path) = &global.pidfile {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("writing the pid file {}", path.display()))?;
+    }
+    let wanted = offload_wanted(
+        frontends
+            .iter()
+            .map(|f| f.offload)
+            .chain(config.backends.iter().map(|b| b.offload)),
+    );
+    let availability = Arc::new(offload::start(&global, wanted));
+    confine(&global)?;
+    let tag = global.log_tag.clone().unwrap_or_else(|| "underpass".into());
+    let (logger, log_thread) = Logger::start(tag).context("starting the log writer")?;
+    let logs: Arc<[LogTarget]> = global.logs.clone().into();
+    let shared = Arc::new(Shared {
+        frontends: frontends
+            .into_iter()
+            .map(|config| Arc::new(FrontendState::new(config)))
+            .collect(),
+        backends: config
+            .backends
+            .into_iter()
+            .map(|config| Arc::new(Backend::new(config)))
+            .collect(),
+        availability,
+        active: Arc::default(),
+        places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+        global,
+    });
+    let (control, drain) = drain::new();
+    let (requests, _) = broadcast::channel(4);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime of the main thread")?;
+    // Before `ready` is announced: a signal that comes right after it must be understood.
+    let signals = {
+        let _context = runtime.enter();
+        Signals::new().context("installing signal handlers")?
+    };
+    let threads = start_workers(&shared, listening, &logger, &drain, &requests)?;
+    announce(listeners, workers, options);
+    for frontend in &shared.frontends {
+        let text = format!("Proxy {} started.", frontend.config.name);
+        logger.text(&logs, LEVEL_NOTICE, text);
+    }
+    tell_predecessors(options);
+    let outcome = runtime.block_on(supervise(signals, &control, &requests, &shared, threads));
+    let dropped = logger.dropped();
+    if dropped > 0 {
+        tracing::warn!(dropped, "log lines were dropped");
+    }
+    drop(logger);
+    // The writer has only what is queued left to write.
+    let _ = log_thread.join();
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+fn worker_count(global: &Global) -> usize {
+    global
+        .nbthread
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
+
+/// Whether any proxy can ask for the kernel at all.
+fn offload_wanted(modes: impl Iterator<Item = Option<OffloadMode>>) -> bool {
+    modes.map(Option::unwrap_or_default).any(|mode| {
+        !matches!(
+            mode,
+            OffloadMode::Off | OffloadMode::Buffer | OffloadMode::Pipe
+        )
+    })
+}
+
+/// Gives up what the process needs no longer.
+fn confine(global: &Global) -> Result<()> {
+    if let Some(root) = &global.chroot {
+        std::os::unix::fs::chroot(root)
+            .and_then(|()| std::env::set_current_dir("/"))
+            .with_context(|| format!("chroot to {}", root.display()))?;
+    }
+    process::become_user(global.uid, global.gid).context("changing user and group")
+}
+
+fn start_workers(
+    shared: &Arc<Shared>,
+    listening: Vec<Vec<Listening>>,
+    logger: &Logger,
+    drain: &drain::Drain,
+    requests: &broadcast::Sender<Request>,
+) -> Result<Vec<JoinHandle<std::io::Result<()>>>> {
+    listening
+        .into_iter()
+        .enumerate()
+        .map(|(number, listening)| {
+            let shared = shared.clone();
+            let logger = logger.clone();
+            let drain = drain.clone();
+            let requests = requests.subscribe();
+            std::thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || worker::run(number, shared, listening, logger, drain, requests))
+                .context("starting a worker")
+        })
+        .collect()
+}
+
+fn announce(listeners: usize, workers: usize, options: &Options) {
+    if options.foreground || options.debug {
+        // A closed standard error has no reader who would miss it.
+        let _ = writeln!(
+            std::io::stderr(),
+            "underpass {}: ready ({listeners} listeners, {workers} workers)",
+            env!("CARGO_PKG_VERSION")
+        );
+    }
+}
+
+fn tell_predecessors(options: &Options) {
+    for &(pid, finish) in &options.successors_of {
+        if let Err(error) = process::tell(pid, finish) {
+            tracing::warn!(pid, %error, "the previous process could not be told to leave");
+        }
+    }
+}
+
+/// The signals that the process understands.
+struct Signals {
+    finish: Signal,
+    stop: Signal,
+    interrupt: Signal,
+    show: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            finish: signal(SignalKind::user_defined1())?,
+            stop: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            show: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Obeys signals until every worker has ended.
+async fn supervise(
+    mut signals: Signals,
+    control: &Control,
+    requests: &broadcast::Sender<Request>,
+    shared: &Shared,
+    threads: Vec<JoinHandle<std::io::Result<()>>>,
+) -> Result<()> {
+    let mut ended = tokio::task::spawn_blocking(move || join(threads));
+    let mut hard_stop = None;
+    loop {
+        let deadline = async {
+            match hard_stop {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            result = &mut ended => return result?,
+            Some(()) = signals.stop.recv() => control.advance(Phase::Stopping),
+            Some(()) = signals.interrupt.recv() => control.advance(Phase::Stopping),
+            () = deadline => control.advance(Phase::Stopping),
+            Some(()) = signals.finish.recv() => {
+                if let Some(grace) = shared.global.grace {
+                    tokio::time::sleep(grace).await;
+                }
+                control.advance(Phase::Draining);
+                hard_stop = shared
+                    .global
+                    .hard_stop_after
+                    .map(|limit: Duration| tokio::time::Instant::now() + limit);
+            }
+            // Nobody subscribed means that the workers are ending.
+            Some(()) = signals.show.recv() => drop(requests.send(Request::ShowLiving)),
+        }
+    }
+}
+
+fn join(threads: Vec<JoinHandle<std::io::Result<()>>>) -> Result<()> {
+    let mut result = Ok(());
+    for (number, thread) in threads.into_iter().enumerate() {
+        match thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                result = Err(anyhow!(error).context(format!("worker {number} failed")));
+            }
+            Err(_) => result = Err(anyhow!("worker {number} panicked")),
+        }
+    }
+    result
+}
