@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod channel;
+pub mod cli;
 pub mod config;
 pub mod conn;
 pub mod drain;

@@ -1,35 +1,85 @@
-//! Start-up of the daemon.
+//! Start-up and nothing else: reads the command line and hands over.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
+use underpass::cli::{self, Invocation, Run};
+use underpass::{observe, offload, start};
+
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    let files: Vec<std::path::PathBuf> = args
-        .windows(2)
-        .filter(|w| w[0] == "-f")
-        .map(|w| w[1].clone().into())
-        .collect();
-    underpass::observe::tracing::start(true);
-    let sources = underpass::config::files::read(&files).expect("files");
-    let env = std::env::vars().collect();
-    let outcome = underpass::config::load(&sources, &env);
-    for d in &outcome.diagnostics {
-        eprintln!("{d:?}");
-    }
-    let Some(config) = outcome.config else {
-        return ExitCode::FAILURE;
-    };
-    match underpass::start::run(
-        config,
-        &underpass::start::Options {
-            debug: true,
-            ..Default::default()
-        },
-    ) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("[ALERT] {error:#}");
-            ExitCode::FAILURE
+    match cli::parse(std::env::args_os()) {
+        Ok(invocation) => obey(invocation),
+        Err(usage) => {
+            let mut out: Box<dyn std::io::Write> = if usage.to_stderr {
+                Box::new(std::io::stderr())
+            } else {
+                Box::new(std::io::stdout())
+            };
+            // Whoever closed the stream does not want to know.
+            let _ = writeln!(out, "{}", usage.message.trim_end());
+            ExitCode::from(usage.code)
         }
     }
+}
+
+fn obey(invocation: Invocation) -> ExitCode {
+    match invocation {
+        Invocation::Version { verbose } => print(&cli::version::text(verbose)),
+        Invocation::Condition(expression) => cli::check::condition(
+            &expression,
+            &Run::default().environment(std::env::vars_os()),
+        ),
+        Invocation::Check(args) => {
+            cli::check::pretty(&args, &Run::default().environment(std::env::vars_os()))
+        }
+        Invocation::Probe(args) => {
+            observe::tracing::start(false);
+            print(&offload::probe::report(&offload::probe::probe(), args.json))
+        }
+        Invocation::Run(run) => daemon(&run),
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    // Whoever closed the stream does not want to know.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn daemon(run: &Run) -> ExitCode {
+    if let Some(directory) = &run.chdir
+        && let Err(error) = std::env::set_current_dir(directory)
+    {
+        return alert(&format!("-C {}: {error}", directory.display()));
+    }
+    let environment = run.environment(std::env::vars_os());
+    if run.check {
+        return cli::check::run(run, &environment);
+    }
+    observe::tracing::start(run.debug);
+    let mut config = match cli::check::load(run, &environment) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    run.apply(&mut config.global);
+    let options = start::Options {
+        announce: run.foreground || !run.quiet,
+        no_splice: run.no_splice,
+        finish: run.finish.clone(),
+        terminate: run.terminate.clone(),
+    };
+    match start::run(config, &options) {
+        Ok(code) => code,
+        Err(error) => alert(&format!("{error:#}")),
+    }
+}
+
+fn alert(text: &str) -> ExitCode {
+    // Without a standard error the exit code has to do.
+    let _ = writeln!(
+        std::io::stderr(),
+        "[ALERT]    ({}) : {text}",
+        std::process::id()
+    );
+    ExitCode::FAILURE
 }

@@ -24,21 +24,17 @@ const RESERVED_FILES: u64 = 100;
 /// Descriptors of a flow: its two sockets.
 const FILES_PER_FLOW: u64 = 2;
 
-/// How the command line wants the process to run.
+/// How the command line wants the process to run, besides what it changed in the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Say on standard error what is going on.
-    pub debug: bool,
-    /// Go to the background even if the configuration does not say so.
-    pub daemon: bool,
-    /// Stay in the foreground even if the configuration says otherwise.
-    pub foreground: bool,
-    /// Replaces the global `maxconn`.
-    pub maxconn: Option<usize>,
-    /// Replaces the global `pidfile`.
-    pub pidfile: Option<std::path::PathBuf>,
-    /// Processes to tell, once ready, to finish (`-sf`) or to stop (`-st`).
-    pub successors_of: Vec<(u32, bool)>,
+    /// Say on standard error when the listeners are open.
+    pub announce: bool,
+    /// No splice: every user-space direction takes a buffer.
+    pub no_splice: bool,
+    /// Processes to tell, once ready, to finish their flows.
+    pub finish: Vec<i32>,
+    /// Processes to tell, once ready, to stop.
+    pub terminate: Vec<i32>,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -46,13 +42,7 @@ pub struct Options {
 /// # Errors
 /// What kept it from starting, in words for the operator.
 pub fn run(config: Config, options: &Options) -> Result<ExitCode> {
-    let mut global = config.global;
-    if options.maxconn.is_some() {
-        global.maxconn = options.maxconn;
-    }
-    if options.pidfile.is_some() {
-        global.pidfile.clone_from(&options.pidfile);
-    }
+    let global = config.global;
     let files = process::raise_file_limit(global.ulimit_n).context("raising the file limit")?;
     let places = global.maxconn.unwrap_or_else(|| {
         usize::try_from(files.saturating_sub(RESERVED_FILES) / FILES_PER_FLOW).unwrap_or(1)
@@ -61,7 +51,7 @@ pub fn run(config: Config, options: &Options) -> Result<ExitCode> {
     let workers = worker_count(&global);
     let listening = listen::open_all(&frontends, workers)?;
     let listeners = listening.first().map_or(0, Vec::len);
-    if (options.daemon || global.daemon) && !options.foreground && !options.debug {
+    if global.daemon {
         process::daemonize().context("going to the background")?;
     }
     if let Some(path) = &global.pidfile {
@@ -90,6 +80,7 @@ pub fn run(config: Config, options: &Options) -> Result<ExitCode> {
             .map(|config| Arc::new(Backend::new(config)))
             .collect(),
         availability,
+        no_splice: options.no_splice,
         active: Arc::default(),
         places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
         global,
@@ -173,7 +164,7 @@ fn start_workers(
 }
 
 fn announce(listeners: usize, workers: usize, options: &Options) {
-    if options.foreground || options.debug {
+    if options.announce {
         // A closed standard error has no reader who would miss it.
         let _ = writeln!(
             std::io::stderr(),
@@ -184,7 +175,9 @@ fn announce(listeners: usize, workers: usize, options: &Options) {
 }
 
 fn tell_predecessors(options: &Options) {
-    for &(pid, finish) in &options.successors_of {
+    let finish = options.finish.iter().map(|pid| (*pid, true));
+    let terminate = options.terminate.iter().map(|pid| (*pid, false));
+    for (pid, finish) in finish.chain(terminate) {
         if let Err(error) = process::tell(pid, finish) {
             tracing::warn!(pid, %error, "the previous process could not be told to leave");
         }

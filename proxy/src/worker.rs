@@ -62,6 +62,8 @@ pub struct Shared {
     pub backends: Vec<Arc<Backend>>,
     /// Kernel engines.
     pub availability: Arc<Availability>,
+    /// `-dS`: no user-space direction takes a pipe.
+    pub no_splice: bool,
     /// Streams of the process.
     pub active: Arc<Gauge>,
     /// The process's `maxconn`.
@@ -78,8 +80,10 @@ pub enum Request {
 /// The streams that live on a worker.
 #[derive(Debug, Default)]
 pub struct Living {
-    streams: RefCell<BTreeMap<u64, (Rc<FlowRecord>, Arc<FrontendState>)>>,
+    streams: RefCell<BTreeMap<u64, LivingStream>>,
 }
+
+type LivingStream = (Rc<FlowRecord>, Arc<FrontendState>);
 
 impl Living {
     /// Counts a stream as living until the guard is dropped.

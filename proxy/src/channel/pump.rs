@@ -86,10 +86,9 @@ pub fn turn(
         match fill(channel, source, pool, cx, &mut turn.read)? {
             None => {}
             Some(stop) => {
-                if channel.held() == 0 {
-                    channel.release(pool);
-                    break stop;
-                }
+                // Nothing is held here: an idle direction gives its memory back.
+                channel.release(pool);
+                break stop;
             }
         }
     };

@@ -119,6 +119,9 @@ struct Lexer<'a> {
     trailing_backslash: Option<Position>,
 }
 
+/// The variables that the lexer itself resolves.
+const PSEUDO_VARIABLES: [&str; 3] = [".FILE", ".LINE", ".SECTION"];
+
 /// C's `isspace` in the "C" locale.
 fn is_space(b: u8) -> bool {
     matches!(b, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r')
@@ -224,7 +227,7 @@ impl Lexer<'_> {
     fn escape(&mut self, quoted: bool) -> Result<(), Fault> {
         let start = self.at;
         let (byte, len) = match self.line.get(start + 1).copied() {
-            Some(b @ (b'\\' | b' ' | b'\t' | b'#' | b'\'' | b'"')) => (b, 2),
+            Some(b @ (b'\\' | b' ' | b'#' | b'\'' | b'"')) => (b, 2),
             Some(b'$') if quoted => (b'$', 2),
             Some(b'n') => (b'\n', 2),
             Some(b'r') => (b'\r', 2),
@@ -272,6 +275,9 @@ impl Lexer<'_> {
             end += 1;
         }
         let name = String::from_utf8_lossy(&self.line[name_start..end]).into_owned();
+        if first == b'.' && !PSEUDO_VARIABLES.contains(&name.as_str()) {
+            return Err(self.fault(name_start, "unknown pseudo-variable"));
+        }
         let mut default = None;
         let mut list = false;
         let mut next = end;

@@ -111,6 +111,10 @@ fn check_proxy(
                     word.text
                 ),
             ),
+            Some(word) if proxy.kind == Kind::Listen && *word.text == **name => diagnostics.alert(
+                &word.position,
+                format!("Proxy '{name}': loop detected for default_backend: '{name}'."),
+            ),
             None if proxy.kind == Kind::Frontend && !proxy.binds.is_empty() => diagnostics.warning(
                 &proxy.position,
                 format!("frontend '{name}' has no 'default_backend': it accepts connections that it cannot serve."),

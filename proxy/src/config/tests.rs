@@ -132,3 +132,469 @@ fn a_typical_file() {
     );
     assert!(c.disabled);
 }
+
+/// `text` after a line that starts a section of that kind.
+fn within(kind: &str, text: &str) -> String {
+    match kind {
+        "global" | "defaults" => format!("{kind}\n {text}\n"),
+        _ => format!("{kind} p\n {text}\n"),
+    }
+}
+
+fn proxy(text: &str) -> (Frontend, Backend) {
+    let mut config = valid(&within("listen", text));
+    (config.frontends.remove(0), config.backends.remove(0))
+}
+
+#[test]
+fn every_mistake_is_reported_where_it_stands() {
+    let text = "\
+foo bar
+global
+    nbthred 2
+    maxconn many
+defaults
+    mode http
+    timeuot client 3s
+    timeout client 3x
+listen a
+    bind :80 foo nmae x :81
+    bind :0,:70000,:82
+    server s 192.0.2.1:80 wieght 3 weight 999
+    server s 192.0.2.2:80
+    cookie x
+    acl y src 192.0.2.1
+    opton tcplog
+    option tcplgo
+    balance leastconn
+    offload rediret
+    default_backend nope
+fronted b
+peers c
+    peer x 192.0.2.1:80
+";
+    let expected = [
+        "1:1 unknown keyword 'foo' out of section",
+        "3:5 unknown keyword 'nbthred' in 'global' section; did you mean 'nbthread' maybe ?",
+        "4:13 'maxconn' expects an integer between 0",
+        "6:10 'mode http' is not supported",
+        "7:5 unknown keyword 'timeuot' in 'defaults' section; did you mean 'timeout' maybe ?",
+        "8:20 'timeout client' has an unknown time unit 'x'",
+        "10:14 unknown keyword 'foo' among the parameters of 'bind'",
+        "10:18 unknown keyword 'nmae' among the parameters of 'bind'; did you mean 'name' maybe ?",
+        "10:25 unknown keyword ':81' among the parameters of 'bind'",
+        "11:10 'bind' : invalid port '0'",
+        "11:13 'bind' : invalid port '70000'",
+        "12:27 unknown keyword 'wieght' among the parameters of 'server'; did you mean 'weight' maybe ?",
+        "12:43 'weight' expects an integer between 0 and 256 (got '999')",
+        "13:12 proxy 'a', another server named 's' was already defined at line 12",
+        "14:5 'cookie' in 'listen' section only makes sense for HTTP",
+        "15:5 'acl' in 'listen' section is known to HAProxy but not available in this version.",
+        "16:5 unknown keyword 'opton' in 'listen' section; did you mean 'option' maybe ?",
+        "17:12 unknown keyword 'tcplgo' after 'option'; did you mean 'tcplog' maybe ?",
+        "18:13 'leastconn' after 'balance' is known to HAProxy but not available in this version.",
+        "19:13 'offload' supports",
+        "21:1 unknown keyword 'fronted' in 'listen' section; did you mean 'frontend' maybe ?",
+        "22:1 'peers' section is known to HAProxy but not available in this version.",
+        "20:21 Proxy 'a': unable to find required default_backend: 'nope'.",
+    ];
+    let found = remarks(text, Severity::Alert);
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    assert!(outcome(text).config.is_none());
+}
+
+#[test]
+fn keywords_of_haproxy_say_why_they_are_refused() {
+    let table = [
+        ("global", "lua-load x", "HAProxy's own machinery"),
+        ("global", "nbproc 2", "removed from HAProxy"),
+        (
+            "global",
+            "tune.h2.max-frame-size 3",
+            "only makes sense for HTTP",
+        ),
+        ("global", "ca-base /x", "not available in this version"),
+        ("listen", "http-request deny", "only makes sense for HTTP"),
+        (
+            "listen",
+            "use_backend x if y",
+            "not available in this version",
+        ),
+        ("listen", "option httplog", "only makes sense for HTTP"),
+        (
+            "listen",
+            "option tcp-check",
+            "not available in this version",
+        ),
+        (
+            "listen",
+            "timeout http-request 3s",
+            "only makes sense for HTTP",
+        ),
+        ("listen", "clitimeout 3", "removed from HAProxy"),
+        ("listen", "balance hdr(x)", "only makes sense for HTTP"),
+        ("listen", "mode health", "not available in this version"),
+        (
+            "listen",
+            "bind :80 ssl crt /x",
+            "not available in this version",
+        ),
+        (
+            "listen",
+            "server s 192.0.2.1 check",
+            "not available in this version",
+        ),
+        (
+            "listen",
+            "source 192.0.2.1 usesrc client",
+            "not available in this version",
+        ),
+        (
+            "listen",
+            "log ring@x local0",
+            "not available in this version",
+        ),
+    ];
+    for (kind, text, why) in table {
+        let found = remarks(&within(kind, text), Severity::Alert);
+        assert!(!found.is_empty(), "{text}");
+        assert!(
+            found.iter().all(|found| found.contains(why)),
+            "{text} {found:?}"
+        );
+    }
+}
+
+#[test]
+fn keywords_that_are_ours_are_never_unknown() {
+    let scopes = [
+        ("global", "", &keywords::GLOBAL),
+        ("listen", "", &keywords::PROXY),
+        ("listen", "option ", &keywords::OPTION),
+        ("listen", "timeout ", &keywords::TIMEOUT),
+        ("listen", "balance ", &keywords::BALANCE),
+        ("listen", "bind :80 ", &keywords::BIND),
+        ("listen", "server s 192.0.2.1 ", &keywords::SERVER),
+        ("global", "stats socket /x ", &keywords::STATS_SOCKET),
+    ];
+    for (kind, before, scope) in scopes {
+        for keyword in scope.ours {
+            let keyword = keyword.trim_end_matches('=');
+            for found in remarks(
+                &within(kind, &format!("{before}{keyword} 1")),
+                Severity::Alert,
+            ) {
+                let unknown = found.contains(&format!("unknown keyword '{keyword}'"));
+                let refused = found.contains(&format!("'{keyword}' {}", scope.place));
+                assert!(!unknown && !refused, "{before}{keyword}: {found}");
+            }
+        }
+    }
+}
+
+#[test]
+fn keywords_for_the_other_half_are_warned_about() {
+    let table = [
+        ("backend", "bind :80"),
+        ("backend", "maxconn 3"),
+        ("backend", "backlog 3"),
+        ("backend", "default_backend x"),
+        ("backend", "option dontlognull"),
+        ("backend", "option clitcpka"),
+        ("backend", "option tcplog"),
+        ("backend", "timeout client 3s"),
+        ("frontend", "balance roundrobin"),
+        ("frontend", "retries 3"),
+        ("frontend", "option redispatch"),
+        ("frontend", "source 192.0.2.1"),
+        ("frontend", "timeout connect 3s"),
+    ];
+    for (kind, text) in table {
+        let text = within(kind, text);
+        let found = remarks(&text, Severity::Warning);
+        assert!(
+            found.iter().any(|found| found.contains("ignored")),
+            "{text} {found:?}"
+        );
+        assert!(outcome(&text).config.is_some(), "{text}");
+    }
+}
+
+#[test]
+fn what_only_the_whole_shows() {
+    let table = [
+        (
+            "listen a\n server s 192.0.2.1\n",
+            "1:1 proxy 'a' has no 'bind' directive",
+        ),
+        (
+            "frontend a\n timeout client 1s\n bind :1\n",
+            "1:1 frontend 'a' has no 'default_backend'",
+        ),
+        ("listen a\n bind :1\n", "1:1 missing timeouts for proxy 'a'"),
+        (
+            "backend a\n server s 192.0.2.1\n",
+            "1:1 missing timeouts for backend 'a'",
+        ),
+        (
+            "defaults d\nbackend a from d\nbackend b\n",
+            "3:1 'defaults' section 'd'",
+        ),
+        ("backend a # x \\\n retries 3 \\\n", "2:12 a backslash"),
+    ];
+    for (text, expected) in table {
+        let found = remarks(text, Severity::Warning);
+        let hit = found.iter().any(|found| found.starts_with(expected));
+        assert!(hit, "{text} {found:?}");
+    }
+    assert!(remarks("frontend a\n disabled\n", Severity::Warning).is_empty());
+}
+
+#[test]
+fn timeouts() {
+    let (front, back) = proxy(
+        "timeout client 1s\n timeout client-fin 2\n timeout server 3m\n timeout server-fin 0\n timeout connect 4ms\n timeout queue 5s\n timeout tunnel 1h\n timeout check 6s",
+    );
+    let expected = Timeouts {
+        client: Some(Duration::from_secs(1)),
+        client_fin: Some(Duration::from_millis(2)),
+        server: Some(Duration::from_secs(180)),
+        server_fin: None,
+        connect: Some(Duration::from_millis(4)),
+        queue: Some(Duration::from_secs(5)),
+        tunnel: Some(Duration::from_secs(3600)),
+        check: Some(Duration::from_secs(6)),
+    };
+    assert_eq!((front.timeouts, back.timeouts), (expected, expected));
+}
+
+#[test]
+fn options_by_side_and_their_negation() {
+    let (front, back) =
+        proxy("option tcpka\n option nolinger\n option splice-auto\n option logasap");
+    assert!(front.socket.keepalive && back.socket.keepalive);
+    assert!(front.socket.nolinger && back.socket.nolinger);
+    assert!(front.splice.auto && back.splice.auto && !front.splice.request);
+    assert!(front.log.logasap);
+
+    let (front, back) = proxy("option clitcpka\n option redispatch\n option abortonclose");
+    assert!(front.socket.keepalive && !back.socket.keepalive);
+    assert_eq!(back.redispatch, Some(-1));
+    assert!(back.abortonclose);
+
+    let (front, back) = proxy(
+        "option redispatch 3\n no option redispatch\n option nolinger\n no option nolinger\n option splice-request\n default option splice-request",
+    );
+    assert_eq!(back.redispatch, None);
+    assert!(!front.socket.nolinger && !front.splice.request);
+    assert_eq!(proxy("option redispatch 3").1.redispatch, Some(3));
+}
+
+#[test]
+fn logs() {
+    let (front, _) = proxy(
+        "log 192.0.2.1 len 200 format rfc5424 daemon warning err\n log stderr format raw local7\n log /dev/log kern\n log-tag t",
+    );
+    assert_eq!(front.log.tag.as_deref(), Some("t"));
+    let first = LogTarget {
+        address: LogAddress::Udp("192.0.2.1:514".parse().unwrap()),
+        facility: 3,
+        max_level: 4,
+        min_level: 3,
+        max_len: 200,
+        format: LogFormat::Rfc5424,
+    };
+    assert_eq!(front.log.targets[0], first);
+    assert_eq!(front.log.targets[1].address, LogAddress::Stderr);
+    assert_eq!(front.log.targets[1].format, LogFormat::Raw);
+    assert_eq!(front.log.targets[2].facility, 0);
+
+    let config = valid(
+        "defaults\n log global\nlisten a\nlisten b\n no log\n log stdout user\nglobal\n log stderr user\n log stdout user\n",
+    );
+    assert_eq!(config.frontends[0].log.targets.len(), 2);
+    assert_eq!(config.frontends[1].log.targets.len(), 1);
+}
+
+#[test]
+fn defaults_are_inherited_by_place_and_by_name() {
+    let config = valid(
+        "defaults d\n retries 7\n offload pipe\ndefaults e from d\n offload-after 2s\ndefaults\nbackend a\nbackend b from d\nbackend c from e\n",
+    );
+    let [a, b, c] = &config.backends[..] else {
+        panic!("{config:?}");
+    };
+    assert_eq!((a.retries, b.retries, c.retries), (3, 7, 7));
+    assert_eq!((a.offload, c.offload), (None, Some(OffloadMode::Pipe)));
+    assert_eq!(
+        c.offload_after,
+        Some(OffloadAfter::Age(Duration::from_secs(2)))
+    );
+    assert_eq!(b.offload_after, None);
+}
+
+#[test]
+fn offload() {
+    let modes = [
+        ("auto", OffloadMode::Auto),
+        ("off", OffloadMode::Off),
+        ("buffer", OffloadMode::Buffer),
+        ("pipe", OffloadMode::Pipe),
+        ("redirect", OffloadMode::Redirect),
+        ("relay", OffloadMode::Relay),
+        ("bypass", OffloadMode::Bypass),
+    ];
+    for (name, mode) in modes {
+        let text = within("backend", &format!("offload {name}"));
+        assert_eq!(valid(&text).backends[0].offload, Some(mode));
+        let missing = matches!(mode, OffloadMode::Relay | OffloadMode::Bypass);
+        assert_eq!(
+            !remarks(&text, Severity::Warning).is_empty(),
+            missing,
+            "{name}"
+        );
+    }
+    let thresholds = [
+        ("100", OffloadAfter::Bytes(100)),
+        ("5m", OffloadAfter::Bytes(5 << 20)),
+        ("5ms", OffloadAfter::Age(Duration::from_millis(5))),
+        ("5s", OffloadAfter::Age(Duration::from_secs(5))),
+        ("0", OffloadAfter::Bytes(0)),
+    ];
+    for (text, expected) in thresholds {
+        let text = format!("offload-after {text}");
+        assert_eq!(proxy(&text).0.offload_after, Some(expected), "{text}");
+    }
+    for text in [
+        "offload",
+        "offload x",
+        "offload-after",
+        "offload-after 5x",
+        "offload off on",
+    ] {
+        assert_eq!(
+            remarks(&within("backend", text), Severity::Alert).len(),
+            1,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn global_sections_merge() {
+    let config = valid(
+        "global\n maxconn 10\n log stdout user\n chroot /a\nglobal\n maxconn 20\n log stderr user\n chroot /b\n tune.offload.cap 2m\n tune.offload.flows 9\n hard-stop-after 3s\n",
+    );
+    let global = config.global;
+    assert_eq!(global.maxconn, Some(20));
+    assert_eq!(global.logs.len(), 2);
+    assert_eq!(global.chroot, Some("/a".into()));
+    assert_eq!(
+        (global.offload_cap, global.offload_flows),
+        (2 << 20, Some(9))
+    );
+    assert_eq!(global.hard_stop_after, Some(Duration::from_secs(3)));
+}
+
+#[test]
+fn the_environment_can_be_changed_from_within() {
+    let config = valid(
+        "global\n setenv A 1\n presetenv A 2\n presetenv PORT 1\n setenv B 3\n unsetenv B\nlisten a\n bind \":8$A${B-4}\"\n bind \":$PORT\"\nglobal\n resetenv PORT\nlisten b\n bind \":9${A-5}\"\n",
+    );
+    let ports: Vec<String> = config
+        .frontends
+        .iter()
+        .flat_map(|frontend| &frontend.binds)
+        .map(|bind| format!("{:?}", bind.address))
+        .collect();
+    assert_eq!(
+        ports,
+        [
+            "Inet(0.0.0.0:814)",
+            "Inet(0.0.0.0:8080)",
+            "Inet(0.0.0.0:95)"
+        ]
+    );
+}
+
+#[test]
+fn sections_do_not_reach_into_the_next_file() {
+    let environment = Environment::new();
+    let sources = [
+        Source::new("a.cfg", "defaults\n retries 5\nbackend a\n"),
+        Source::new("b.cfg", " retries 3\nbackend b\n"),
+    ];
+    let outcome = load_with(&sources, &environment, &Fixed);
+    assert_eq!(outcome.diagnostics.len(), 1, "{:?}", outcome.diagnostics);
+    let message = outcome.diagnostics[0].to_string();
+    let expected =
+        "[ALERT]    config : parsing [b.cfg:1] : unknown keyword 'retries' out of section";
+    assert!(message.starts_with(expected), "{message}");
+
+    let outcome = load_with(
+        &[sources[0].clone(), Source::new("c.cfg", "backend b\n")],
+        &environment,
+        &Fixed,
+    );
+    assert_eq!(outcome.config.unwrap().backends[1].retries, 5);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_file_panics(text in proptest::collection::vec(line_like(), 0..12)) {
+        let _ = outcome(&text.join("\n"));
+    }
+}
+
+/// Lines that are near to being right.
+fn line_like() -> impl proptest::strategy::Strategy<Value = String> {
+    const WORDS: [&str; 40] = [
+        "global",
+        "defaults",
+        "frontend",
+        "backend",
+        "listen",
+        "peers",
+        "from",
+        "a",
+        "b",
+        "bind",
+        "server",
+        "default-server",
+        "timeout",
+        "client",
+        "3s",
+        "option",
+        "no",
+        "default",
+        "log",
+        "local0",
+        "127.0.0.1:80",
+        ":1-3,",
+        "[::1",
+        "weight",
+        "300",
+        "id",
+        "5",
+        "balance",
+        "roundrobin",
+        "offload",
+        "auto",
+        "offload-after",
+        "5m",
+        ".if",
+        ".endif",
+        "\"$A\"",
+        "\"",
+        "\\",
+        "stats",
+        "socket",
+    ];
+    let word = proptest::sample::select(WORDS.to_vec());
+    proptest::strategy::Strategy::prop_map(proptest::collection::vec(word, 0..6), |words| {
+        words.join(" ")
+    })
+}

@@ -89,7 +89,7 @@ fn open(
                 let socket = open_tcp(*address, bind, backlog)?;
                 worker.push(listening(socket, Ctrl::Tcp, true));
             }
-            return Ok(());
+            Ok(())
         }
         BindAddress::Unix(path) => {
             let socket = open_unix(path, bind, backlog)?;

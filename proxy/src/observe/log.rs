@@ -309,12 +309,12 @@ impl Writer {
                 targets,
                 level,
                 line,
-            } => self.to_targets(&targets, level, &line.render()),
+            } => self.deliver(&targets, level, &line.render()),
             Message::Text {
                 targets,
                 level,
                 text,
-            } => self.to_targets(&targets, level, &text),
+            } => self.deliver(&targets, level, &text),
             Message::Live(line) => {
                 // A closed standard error has no reader who would miss it.
                 let _ = writeln!(std::io::stderr(), "live {}", line.render());
@@ -331,7 +331,7 @@ impl Writer {
         }
     }
 
-    fn to_targets(&mut self, targets: &[LogTarget], level: u8, text: &str) {
+    fn deliver(&mut self, targets: &[LogTarget], level: u8, text: &str) {
         for target in targets.iter().filter(|target| level <= target.max_level) {
             let level = level.max(target.min_level);
             let mut line = frame(target, level, &self.tag, self.pid, SystemTime::now(), text);

@@ -3,6 +3,7 @@
 pub mod btf;
 pub mod object;
 pub mod path;
+pub mod probe;
 pub mod redirect;
 
 use std::sync::Arc;

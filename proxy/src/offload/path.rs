@@ -24,13 +24,15 @@ pub struct Policy {
     mode: OffloadMode,
     after: OffloadAfter,
     splice: SpliceHint,
+    no_splice: bool,
 }
 
 impl Policy {
-    /// The frontend's words hold; where it is silent, the backend's.
+    /// The frontend's words hold; where it is silent, the backend's. `no_splice` rules pipes out.
     #[must_use]
-    pub fn new(frontend: &Frontend, backend: &Backend) -> Self {
+    pub fn new(frontend: &Frontend, backend: &Backend, no_splice: bool) -> Self {
         Self {
+            no_splice,
             mode: frontend.offload.or(backend.offload).unwrap_or_default(),
             after: frontend
                 .offload_after
@@ -53,6 +55,7 @@ impl Policy {
             self.splice.response
         };
         match self.mode {
+            _ if self.no_splice => UserPath::Buffer,
             OffloadMode::Buffer => UserPath::Buffer,
             OffloadMode::Pipe => UserPath::Pipe,
             _ if asked => UserPath::Pipe,

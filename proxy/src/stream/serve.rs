@@ -162,7 +162,7 @@ async fn run(
     let setup = transfer::Setup {
         pool: worker.pool.clone(),
         smallest_buffer: worker.shared.global.bufsize,
-        policy: Policy::new(&frontend.config, &backend.config),
+        policy: Policy::new(&frontend.config, &backend.config, worker.shared.no_splice),
         availability: worker.shared.availability.clone(),
         limits: IdleLimits::new(&frontend.config.timeouts, &backend.config.timeouts),
     };

@@ -13,8 +13,11 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
     // SAFETY: `fds` has room for the two descriptors.
     check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) })?;
-    // SAFETY: the kernel just made both descriptors and nobody else knows them.
-    Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
+    let own = |fd| {
+        // SAFETY: the kernel just made this descriptor and nobody else knows it.
+        unsafe { OwnedFd::from_raw_fd(fd) }
+    };
+    Ok((own(fds[0]), own(fds[1])))
 }
 
 /// Asks for a capacity of `bytes` and returns what the kernel gave.

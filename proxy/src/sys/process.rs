@@ -63,9 +63,8 @@ pub fn become_user(uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
 ///
 /// # Errors
 /// What the kernel says, such as no such process.
-pub fn tell(pid: u32, finish: bool) -> io::Result<()> {
+pub fn tell(pid: i32, finish: bool) -> io::Result<()> {
     let signal = if finish { libc::SIGUSR1 } else { libc::SIGTERM };
-    let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
     // SAFETY: no memory is passed.
     check(unsafe { libc::kill(pid, signal) }).map(drop)
 }

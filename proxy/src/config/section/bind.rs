@@ -127,7 +127,9 @@ where
 {
     let mut rest = words.iter();
     while let Some(name) = rest.next() {
-        let value = if scope.takes_argument(&name.text) {
+        // A misspelt word takes its value along, so that one mistake is reported once.
+        let meant = scope.meant(&name.text).unwrap_or(&name.text);
+        let value = if scope.takes_argument(meant) {
             rest.next()
         } else {
             Some(name)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::super::address::{self, Address, Port};
 use super::super::diagnostic::Fault;
 use super::super::keywords;
+use super::super::lexer::Word;
 use super::super::model::{BindAddress, Global, StatsLevel, StatsSocket};
 use super::super::units;
 use super::{Args, Context, Modifier, bind, log};
@@ -78,11 +79,13 @@ pub(crate) fn line(
         "user" | "uid" | "group" | "gid" => identity(args, global, context),
         "chroot" => {
             let word = args.first("a directory as an argument")?;
+            args.at_most(1)?;
             if global.chroot.is_some() {
-                return Err(keyword.fault("'chroot' already specified."));
+                again("chroot", keyword, context);
+            } else {
+                global.chroot = Some(PathBuf::from(&word.text));
             }
-            global.chroot = Some(PathBuf::from(&word.text));
-            args.at_most(1)
+            Ok(())
         }
         "tune.bufsize" | "tune.pipesize" => {
             let word = args.first("a size in bytes")?;
@@ -148,13 +151,24 @@ fn identity(args: Args<'_>, global: &mut Global, context: &mut Context<'_>) -> R
     } else {
         &mut global.gid
     };
+    let word = args.first("one argument")?;
+    let number = bind::identity(name, word, context)?;
+    args.at_most(1)?;
     if slot.is_some() {
         let pair = if is_user { "user/uid" } else { "group/gid" };
-        return Err(keyword.fault(format!("{pair} already specified.")));
+        again(pair, keyword, context);
+    } else {
+        *slot = Some(number);
     }
-    let word = args.first("one argument")?;
-    *slot = Some(bind::identity(name, word, context)?);
-    args.at_most(1)
+    Ok(())
+}
+
+/// As in HAProxy the first one counts, so that a section put after another changes no rights.
+fn again(name: &str, keyword: &Word, context: &mut Context<'_>) {
+    context.diagnostics.warning(
+        &keyword.position,
+        format!("'{name}' already specified; the first one counts."),
+    );
 }
 
 fn environment(args: Args<'_>, context: &mut Context<'_>) -> Result<(), Fault> {
@@ -278,7 +292,7 @@ fn stats_socket(args: Args<'_>, context: &mut Context<'_>) -> Result<StatsSocket
     Ok(socket)
 }
 
-fn level(word: &super::Word) -> Result<StatsLevel, Fault> {
+fn level(word: &Word) -> Result<StatsLevel, Fault> {
     match word.as_str() {
         "user" => Ok(StatsLevel::User),
         "operator" => Ok(StatsLevel::Operator),

@@ -30,25 +30,26 @@ pub(crate) fn line(
     check_name(name, "server")?;
     let place = format!("'server {}/{}'", proxy.name, name.text);
     // A wrong address does not keep the parameters from being checked.
-    let address = address(target, context)
-        .map_err(|why| {
-            context
-                .diagnostics
-                .alert(&target.position, format!("{place} : {why}"))
-        })
-        .ok();
+    let address = match address(target, context) {
+        Ok(address) => Some(address),
+        Err(why) => {
+            let message = format!("{place} : {why}");
+            context.diagnostics.alert(&target.position, message);
+            None
+        }
+    };
     let mut settings = proxy.settings.server.clone();
     let id = parameters(args.from(3), &mut settings, context);
-    if let Some((id, position)) = &id {
-        if let Some(other) = proxy.servers.iter().find(|server| server.id == Some(*id)) {
-            context.diagnostics.alert(
-                position,
-                format!(
-                    "{place} : 'id' : custom id {id} already used at {} ('server {}').",
-                    other.position, other.name
-                ),
-            );
-        }
+    if let Some((id, position)) = &id
+        && let Some(other) = proxy.servers.iter().find(|server| server.id == Some(*id))
+    {
+        context.diagnostics.alert(
+            position,
+            format!(
+                "{place} : 'id' : custom id {id} already used at {} ('server {}').",
+                other.position, other.name
+            ),
+        );
     }
     let other = proxy
         .servers

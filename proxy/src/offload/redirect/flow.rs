@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
-use super::direction::{Peeked, Step};
+use super::direction::{Direction, Peeked, Step};
 use super::engine::{Counter, Engine, Enrolled, Refusal, index};
 use super::slots::Happened;
 use crate::channel::buffer::Buffer;
@@ -136,7 +136,7 @@ impl RedirectFlow {
                 Err(failure) => return Poll::Ready(Err(failure)),
             }
         }
-        if self.enrolled.directions.iter().all(|d| d.is_done()) {
+        if self.enrolled.directions.iter().all(Direction::is_done) {
             return Poll::Ready(match self.take_failure() {
                 Some(failure) => Err(failure),
                 None => Ok(()),

@@ -1,0 +1,401 @@
+//! Our verdict on configuration files beside Debian's HAProxy's.
+//!
+//! HAProxy is required: without it these tests fail.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use underpass::config::lexer::{self, Variables};
+use underpass::config::model::Environment;
+use underpass::config::{self, Source};
+
+/// Where Debian puts it, and where others do.
+const HAPROXY: [&str; 3] = [
+    "/usr/sbin/haproxy",
+    "/usr/local/sbin/haproxy",
+    "/usr/bin/haproxy",
+];
+
+const VARIABLES: [(&str, &str); 3] = [("SET", "8080"), ("EMPTY", ""), ("LIST", "one two")];
+
+fn haproxy(file: &Path) -> Output {
+    let program = HAPROXY
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .expect("haproxy is not installed: this test compares with it (Debian package `haproxy`)");
+    Command::new(program)
+        .args(["-c", "-f"])
+        .arg(file)
+        .env_clear()
+        .envs(VARIABLES)
+        .output()
+        .expect("haproxy does not start")
+}
+
+fn environment() -> Environment {
+    VARIABLES
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// `@DEFAULTS` and `@SERVER` in a case stand for these.
+const DEFAULTS: &str =
+    "defaults\n mode tcp\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n";
+const SERVER: &str = " server s 192.0.2.1:80\n";
+
+/// Accepted by both.
+const VALID: &[&str] = &[
+    // Whole files.
+    "@DEFAULTSlisten a\n bind :8001\n@SERVER",
+    "@DEFAULTSfrontend f\n bind :8001\n default_backend b\nbackend b\n@SERVER",
+    "listen a\n bind :8001\n@SERVER",
+    "@DEFAULTSfrontend a\n default_backend x\nbackend x\n",
+    "global\n maxconn 10\nglobal\n nbthread 1\n daemon\n@DEFAULTSlisten a\n bind :8001\n@SERVER",
+    "@DEFAULTSfrontend a\n bind :8001\n default_backend a\nbackend a\n@SERVER",
+    "defaults d\n mode tcp\ndefaults e from d\nbackend b from e\n",
+    "@DEFAULTSfrontend a\n bind :8001\n default_backend nope\n disabled\n",
+    // Bind.
+    "@DEFAULTSlisten a\n bind *:8001\n bind :::8002\n bind [::1]:8003\n bind ::1:8004\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001-8005,127.0.0.1:9001,[::1]:9002\n@SERVER",
+    "@DEFAULTSlisten a\n bind ipv4@:8001\n bind ipv6@:8002\n bind ip@:8003\n bind tcp4@:8004\n@SERVER",
+    "@DEFAULTSlisten a\n bind /tmp/a.sock mode 600\n bind unix@b.sock\n bind abns@c\n@SERVER",
+    "@DEFAULTSlisten a\n bind \":$SET\"\n bind \"127.0.0.1:${NOPE-8081}\"\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001,\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 name x id 3 backlog 10 maxconn 10 mss 1400 transparent\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 defer-accept tcp-ut 30s interface lo\n bind :::8002 v4v6\n bind :::8003 v6only\n@SERVER",
+    "@DEFAULTSbackend a\n bind :8001\n@SERVER",
+    // Server.
+    "@DEFAULTSbackend a\n server a 192.0.2.1\n server b 192.0.2.1:+1\n server c 192.0.2.1:-1\n server d [::1]:80\n server e ::1:80\n",
+    "@DEFAULTSbackend a\n server a /tmp/x\n server b abns@x\n server c *:80\n server d localhost:80\n",
+    "@DEFAULTSbackend a\n default-server weight 3 maxconn 2 backup\n server a 192.0.2.1 no-backup weight 0 id 4 disabled enabled source 127.0.0.1\n",
+    // Timeouts, options and settings.
+    "defaults\n timeout client 100\n timeout server 3m\n timeout connect 500ms\n timeout queue 1h\n timeout tunnel 1d\n timeout client-fin 1s\n timeout server-fin 100us\n timeout check 0\nbackend b\n",
+    "defaults\n option tcplog\n option dontlognull\n option dontlog-normal\n option logasap\n option tcpka\n option clitcpka\n option srvtcpka\n option nolinger\n option independent-streams\n option abortonclose\n option splice-auto\n option splice-request\n option splice-response\n option redispatch 2\n no option redispatch\n no option nolinger\nbackend b\n",
+    "@DEFAULTSbackend b\n option dontlognull\n option tcplog\n maxconn 3\n backlog 3\n timeout client 3\n",
+    "@DEFAULTSfrontend f\n bind :8001\n balance roundrobin\n retries 3\n option redispatch\n source 127.0.0.1\n timeout connect 3s\n",
+    // Logs and global.
+    "global\n log 127.0.0.1 local0\n log 127.0.0.1:5140 len 200 format rfc5424 local1 info notice\n log stdout format raw daemon\n log /dev/log user debug\n log-tag x\ndefaults\n log global\n log stderr local0\n no log\nbackend b\n",
+    "global\n nbthread 2\n ulimit-n 5000\n node a.b-c_1\n description a b c\n hard-stop-after 30s\n grace 10\n uid 0\n gid 0\n tune.bufsize 32768\n tune.pipesize 65536\n stats timeout 30s\n stats socket /tmp/x.sock mode 600 level admin\nbackend b\n",
+    "global\n chroot /\nglobal\n chroot /tmp\nbackend b\n",
+    "global\n user root\n group root\n chroot /\n pidfile /tmp/x.pid\nbackend b\n",
+    "global\n setenv N 8001\n presetenv SET 1\n@DEFAULTSlisten a\n bind \":$N\"\n bind \":$SET\"\n@SERVER",
+    // Conditions and words.
+    ".if defined(SET) && streq(\"$SET\",8080)\nbackend a\n.else\nfoo\n.endif\n",
+    ".if version_atleast(2.4) && (feature(EPOLL) || !feature(NOPE))\nbackend b\n.elif 1\nfoo\n.endif\n",
+    ".if 0\nfoo\n.if foo(\n.endif\n.alert x\n.endif\n.notice hello\n.warning hi\n.diag x\n",
+    ".if 1\n.endif\n.if 0\n.elif 0\n.else\n.notice x\n.endif\n",
+    "backend a # comment\n",
+    "'backend' \"a\"\n\tretries 3\n",
+];
+
+/// Refused by both.
+const INVALID: &[&str] = &[
+    // Whole files.
+    "@DEFAULTSlisten a\n bind :8001\n server s 192.0.2.1:80",
+    "foo bar\n",
+    "mode tcp\n",
+    // Names.
+    "@DEFAULTSlisten a\n bind :8001\nlisten a\n bind :8002\n",
+    "@DEFAULTSfrontend a\n bind :8001\nfrontend a\n bind :8002\n",
+    "@DEFAULTSlisten a\n bind :8001\nbackend a\n",
+    "@DEFAULTSbackend\n",
+    "@DEFAULTSbackend b$\n",
+    "backend b from nope\n",
+    "defaults d\ndefaults d\nbackend b from d\n",
+    "@DEFAULTSfrontend a\n bind :8001\n default_backend nope\n",
+    "@DEFAULTSlisten a\n bind :8001\n default_backend a\n",
+    "@DEFAULTSbackend a\n id 7\nbackend b\n id 7\n",
+    "@DEFAULTSbackend a\n id 0\n",
+    "defaults\n id 7\n",
+    "defaults\n description x\n",
+    "defaults\n bind :8001\n",
+    "defaults\n@SERVER",
+    // Bind.
+    "@DEFAULTSlisten a\n bind\n@SERVER",
+    "@DEFAULTSlisten a\n bind 127.0.0.1\n@SERVER",
+    "@DEFAULTSlisten a\n bind 8001\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8005-8001\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8005-\n@SERVER",
+    "@DEFAULTSlisten a\n bind :0\n@SERVER",
+    "@DEFAULTSlisten a\n bind :+80\n@SERVER",
+    "@DEFAULTSlisten a\n bind :70000\n@SERVER",
+    "@DEFAULTSlisten a\n bind :abc\n@SERVER",
+    "@DEFAULTSlisten a\n bind 300.1.1.1:80\n@SERVER",
+    "@DEFAULTSlisten a\n bind ipv6@192.0.2.1:80\n@SERVER",
+    "@DEFAULTSlisten a\n bind udp@:80\n@SERVER",
+    "@DEFAULTSlisten a\n bind fd@x\n@SERVER",
+    "@DEFAULTSlisten a\n bind \"fd@${NOPE}\"\n@SERVER",
+    "@DEFAULTSlisten a\n bind ,:8001\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 foo\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 name\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 mss 70000\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 id 3\n bind :8002 id 3\n@SERVER",
+    "@DEFAULTSlisten a\n bind /tmp/a.sock mode 999\n@SERVER",
+    "@DEFAULTSlisten a\n bind /tmp/a.sock user nosuchuser\n@SERVER",
+    // Server.
+    "@DEFAULTSbackend a\n@SERVER@SERVER",
+    "@DEFAULTSbackend a\n server s\n",
+    "@DEFAULTSbackend a\n server a,b 192.0.2.1\n",
+    "@DEFAULTSbackend a\n server s 192.0.2.1:80-90\n",
+    "@DEFAULTSbackend a\n server s 192.0.2.1:99999\n",
+    "@DEFAULTSbackend a\n server s fd@3\n",
+    "@DEFAULTSbackend a\n server s 192.0.2.1 weight 257\n",
+    "@DEFAULTSbackend a\n server s 192.0.2.1 wieght 3\n",
+    "@DEFAULTSbackend a\n server s 192.0.2.1 id 3\n server t 192.0.2.1 id 3\n",
+    "@DEFAULTSfrontend a\n bind :8001\n@SERVER",
+    "@DEFAULTSfrontend a\n bind :8001\n default-server weight 2\n",
+    // Timeouts, options and settings.
+    "defaults\n timeout client 3x\n",
+    "defaults\n timeout client\n",
+    "defaults\n timeout clinet 3s\n",
+    "defaults\n timeout client 99999999999\n",
+    "defaults\n timeout\n",
+    "defaults\n option\n",
+    "defaults\n option nosuch\n",
+    "defaults\n option nolinger x\n",
+    "defaults\n no option tcpka\n",
+    "defaults\n no maxconn 3\n",
+    "defaults\n maxconn\n",
+    "defaults\n retries\n",
+    "defaults\n mode foo\n",
+    "defaults\n mode health\n",
+    "defaults\n mode tcp x\n",
+    "defaults\n balance foo\n",
+    "defaults\n disabled x\n",
+    "defaults\n timeuot client 3s\n",
+    // Logs.
+    "global\n log global\n",
+    "global\n log\n",
+    "global\n log 127.0.0.1\n",
+    "global\n log 127.0.0.1 local8\n",
+    "global\n log 127.0.0.1 local0 loud\n",
+    "global\n log 127.0.0.1 len 3 local0\n",
+    "global\n log 127.0.0.1 format x local0\n",
+    "global\n log 127.0.0.1 local0 info debug x\n",
+    "global\n log 127.0.0.1:x local0\n",
+    "defaults\n no log x\n",
+    // Global.
+    "global\n setenv N 8001\n unsetenv N\n@DEFAULTSlisten a\n bind \":$N\"\n@SERVER",
+    "global\n nosuch\n",
+    "global\n nbthread x\n",
+    "global\n nbthread 0\n",
+    "global\n daemon x\n",
+    "global\n node a,b\n",
+    "global\n user nosuchuser\n",
+    "global\n stats socket\n",
+    "global\n stats socket /tmp/x level foo\n",
+    "global\n stats foo\n",
+    "global\n hard-stop-after 3x\n",
+    "global\n tune.bufsize x\n",
+    "global\n no daemon\n",
+    // Conditions and words.
+    ".if 0\n.else\nfoo\n.endif\n",
+    ".if 1\n",
+    ".endif\n",
+    ".else\n",
+    ".if 1\n.else\n.else\n.endif\n",
+    ".if foo(a)\n.endif\n",
+    ".if streq(a)\n.endif\n",
+    ".if 1 2\n.endif\n",
+    ".if (1\n.endif\n",
+    ".alert no\n",
+    ".foo\n",
+    ".notice a b\n",
+    "backend \"a\n",
+    "backend 'a\n",
+    "backend \"${A\"\n",
+    "backend \"$1\"\n",
+    "backend a\\x4\n",
+];
+
+/// Accepted by HAProxy, which reads something else than what was written; refused here.
+const STRICTER: &[&str] = &[
+    "@DEFAULTSbackend b c\n",
+    "@DEFAULTSbackend b\n default-server id 3\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 weight heavy\n",
+    "@DEFAULTSbackend b\n retries -1\n",
+    "@DEFAULTSbackend b\n option redispatch often\n",
+    "@DEFAULTSlisten a\n bind :8001 backlog long\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001x\n@SERVER",
+    "global\n maxconn many\nbackend b\n",
+    // Known to HAProxy, not here.
+    "@DEFAULTSbackend b\n server s 192.0.2.1:80 check inter 1s\n",
+    "@DEFAULTSbackend b\n balance leastconn\n",
+    "defaults\n mode http\n timeout client 1s\nbackend b\n",
+    "userlist u\n user a password b\nbackend b\n",
+];
+
+#[test]
+fn verdicts_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("case.cfg");
+    let mut wrong = Vec::new();
+    // HAProxy's verdict and ours.
+    let valid = VALID.iter().map(|case| ((true, true), case));
+    let invalid = INVALID.iter().map(|case| ((false, false), case));
+    let stricter = STRICTER.iter().map(|case| ((true, false), case));
+    for (expected, case) in valid.chain(invalid).chain(stricter) {
+        let text = case
+            .replace("@DEFAULTS", DEFAULTS)
+            .replace("@SERVER", SERVER);
+        fs::write(&file, &text).unwrap();
+        let theirs = haproxy(&file);
+        // 2: no mistake, but nothing would listen.
+        let accepted = matches!(theirs.status.code(), Some(0 | 2));
+        let ours = config::load(&[Source::new("case.cfg", text)], &environment());
+        let verdicts = (accepted, ours.config.is_some());
+        if verdicts != expected {
+            wrong.push(format!(
+                "{case:?}\n  expected {expected:?}, haproxy {}, ours {}\n{}{:#?}",
+                verdicts.0,
+                verdicts.1,
+                String::from_utf8_lossy(&theirs.stderr),
+                ours.diagnostics
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} cases:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// What a lexer makes of a `.notice` line.
+#[derive(Debug, PartialEq, Eq)]
+enum Words {
+    /// At most one word: its text.
+    One(String),
+    /// The second of several.
+    Extra(String),
+    /// A mistake, at this column.
+    Wrong(u32),
+}
+
+/// HAProxy stops reading after this many mistakes.
+const HAPROXY_GIVES_UP: usize = 50;
+
+/// A small generator with a fixed seed: the lines are the same every time.
+fn random_lines(count: usize) -> Vec<String> {
+    const PIECES: [&str; 36] = [
+        "a",
+        "b",
+        "n",
+        "x",
+        "4",
+        "1",
+        "0",
+        " ",
+        " ",
+        "\t",
+        "\\",
+        "\\",
+        "\"",
+        "\"",
+        "\"",
+        "'",
+        "'",
+        "#",
+        "$",
+        "${",
+        "}",
+        "-",
+        "_",
+        ".",
+        "$SET",
+        "${SET}",
+        "${NOPE-d}",
+        "${LIST[*]}",
+        "\\x41",
+        "\\n",
+        "\\\"",
+        "${EMPTY-e}",
+        "${EMPTY}",
+        "$.LINE",
+        "[*]",
+        "é",
+    ];
+    let mut state: u64 = 0x5eed;
+    let mut next = |bound: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % bound
+    };
+    let mut line = || -> String {
+        let length = next(12);
+        (0..length).map(|_| PIECES[next(PIECES.len())]).collect()
+    };
+    (0..count).map(|_| line()).collect()
+}
+
+#[test]
+fn words_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("w.cfg");
+    let lines = random_lines(4000);
+    let mut wrong = Vec::new();
+    let name: Arc<str> = Arc::from(file.to_str().unwrap());
+    let environment = environment();
+    for lines in lines.chunks(HAPROXY_GIVES_UP - 1) {
+        // HAProxy misreads a default value on a line for which its buffer has to grow: a long
+        // first line makes it grow before.
+        let mut text = format!(".notice {}\n", "x".repeat(1000));
+        text.extend(lines.iter().map(|line| format!(".notice {line}\n")));
+        fs::write(&file, &text).unwrap();
+        let output = haproxy(&file);
+        let theirs = said(&String::from_utf8_lossy(&output.stderr), &name);
+        for (index, line) in text.lines().enumerate() {
+            let number = u32::try_from(index + 1).unwrap();
+            let variables = Variables {
+                environment: &environment,
+                section: "",
+            };
+            let ours = match lexer::split(line.as_bytes(), &name, number, variables) {
+                Ok(line) => match &line.words[1..] {
+                    [] => Words::One(String::new()),
+                    [word] => Words::One(word.text.clone()),
+                    [_, extra, ..] => Words::Extra(extra.text.clone()),
+                },
+                Err(fault) => Words::Wrong(fault.position.column),
+            };
+            let theirs = theirs.iter().find(|(at, _)| *at == number);
+            if theirs.map(|(_, words)| words) != Some(&ours) {
+                wrong.push(format!("{line}\n  ours {ours:?}, theirs {theirs:?}"));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} lines:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// What HAProxy said about each line of `name`.
+fn said(output: &str, name: &str) -> Vec<(u32, Words)> {
+    let marker = format!("config : parsing [{name}:");
+    let mut found = Vec::new();
+    for part in output.split(&marker).skip(1) {
+        let (number, rest) = part.split_once("]: ").expect("a line number");
+        let number = number.parse().expect("a line number");
+        let words = if let Some(rest) = rest.strip_prefix("Unexpected argument '") {
+            Words::Extra(rest[..rest.find("' for '.notice'").unwrap()].to_owned())
+        } else if let Some(rest) = rest.strip_prefix('\'') {
+            Words::One(rest[..rest.rfind("'.\n").unwrap()].to_owned())
+        } else {
+            let (_, rest) = rest
+                .split_once("at position ")
+                .unwrap_or_else(|| panic!("a position in {rest:?}"));
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            Words::Wrong(digits.parse().expect("a position"))
+        };
+        found.push((number, words));
+    }
+    found
+}
