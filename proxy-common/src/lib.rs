@@ -1,2 +1,11 @@
-//! Types that the daemon shares with its eBPF programs.
+//! Types and decisions that the daemon shares with its eBPF programs.
+//!
+//! Everything here is `no_std`, has a fixed layout (`repr(C)`, explicit padding) where it crosses
+//! into the kernel, and runs on the host too, so that the decisions the programs take are tested
+//! as ordinary functions.
 #![no_std]
+
+pub mod redirect;
+
+#[cfg(feature = "user")]
+mod pod;

@@ -1,3 +1,18 @@
 //! Underpass, a TCP (layer 4) proxy: the rooms of the daemon.
+//!
+//! A byte's way is left to right: `net` accepts, `handshake` clears the way, `stream` gets a
+//! server from `backend`, `channel` carries, `offload` takes over. `ARCHITECTURE.md` says who may
+//! call whom.
+
+pub mod backend;
+pub mod channel;
 pub mod cli;
 pub mod config;
+pub mod conn;
+pub mod drain;
+pub mod net;
+pub mod observe;
+pub mod offload;
+pub mod stream;
+pub mod sys;
+pub mod worker;

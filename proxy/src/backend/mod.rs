@@ -1,0 +1,108 @@
+//! Backends and their servers, as all workers share them.
+
+pub mod balance;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::model;
+use balance::roundrobin::RoundRobin;
+
+/// Counts living things; a [`Held`] takes its one back when it is dropped.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more, until the guard is dropped.
+    #[must_use]
+    pub fn hold(self: &Arc<Self>) -> Held {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Held(self.clone())
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One unit of a [`Gauge`].
+#[derive(Debug)]
+pub struct Held(Arc<Gauge>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A server and its connections.
+#[derive(Debug)]
+pub struct Server {
+    /// Its line.
+    pub config: model::Server,
+    /// Streams that it serves or is being connected for.
+    pub active: Arc<Gauge>,
+}
+
+/// A backend and its connections.
+#[derive(Debug)]
+pub struct Backend {
+    /// Its section.
+    pub config: model::Backend,
+    /// Its servers.
+    pub servers: Vec<Arc<Server>>,
+    /// Streams that it serves.
+    pub active: Arc<Gauge>,
+    balance: Mutex<RoundRobin>,
+}
+
+impl Backend {
+    /// Prepares a backend for use.
+    #[must_use]
+    pub fn new(config: model::Backend) -> Self {
+        let servers: Vec<_> = config
+            .servers
+            .iter()
+            .map(|server| {
+                Arc::new(Server {
+                    config: server.clone(),
+                    active: Arc::default(),
+                })
+            })
+            .collect();
+        // Backup servers take over only when no other server may.
+        let usable = |backup: bool| {
+            config
+                .servers
+                .iter()
+                .enumerate()
+                .filter(move |(_, server)| !server.disabled && server.backup == backup)
+                .map(|(at, server)| (at, u32::from(server.weight)))
+        };
+        let mut weights: Vec<(usize, u32)> = usable(false).collect();
+        if weights.iter().all(|(_, weight)| *weight == 0) {
+            // Without `option allbackups` only the first backup server is used.
+            weights = usable(true).take(1).collect();
+        }
+        Self {
+            servers,
+            active: Arc::default(),
+            balance: Mutex::new(RoundRobin::new(weights)),
+            config,
+        }
+    }
+
+    /// The next server in turn; `None` when there is none to choose.
+    #[must_use]
+    pub fn choose(&self) -> Option<Arc<Server>> {
+        // The state is whole after every choice, so a panic elsewhere leaves it usable.
+        let at = self
+            .balance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next()?;
+        self.servers.get(at).cloned()
+    }
+}

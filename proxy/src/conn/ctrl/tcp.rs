@@ -1,0 +1,61 @@
+//! TCP: opening connections and preparing accepted ones.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::conn::{Connection, Ctrl};
+use crate::sys::socket::{self, Linger};
+
+/// How to open a TCP connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConnectOptions {
+    /// Local address to connect from.
+    pub source: Option<SocketAddr>,
+    /// Send keep-alives.
+    pub keepalive: bool,
+}
+
+/// Starts to connect; [`Connection::connected`] tells the outcome.
+///
+/// # Errors
+/// What fails at once: no route, no local port or no descriptor left.
+pub fn connect(address: SocketAddr, options: ConnectOptions) -> io::Result<Connection> {
+    let socket = Socket::new_raw(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
+    if let Some(source) = options.source {
+        // Port 0 is chosen at connect, per destination, so that ports do not run out early.
+        if source.port() == 0 {
+            socket::set_bind_address_no_port(socket.as_fd())?;
+        } else {
+            socket.set_reuse_address(true)?;
+        }
+        socket.bind(&source.into())?;
+    }
+    match socket.connect(&SockAddr::from(address)) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        _ => {}
+    }
+    let socket = OwnedFd::from(socket);
+    prepare(socket.as_fd(), options.keepalive)?;
+    socket::set_linger(socket.as_fd(), Linger::Reset)?;
+    Connection::new(socket, Ctrl::Tcp)
+}
+
+/// Sets the options that every TCP socket of a flow has.
+///
+/// # Errors
+/// What the kernel says.
+pub fn prepare(socket: BorrowedFd<'_>, keepalive: bool) -> io::Result<()> {
+    // What one side sent in one piece goes on at once: the proxy adds no Nagle delay of its own.
+    socket::set_nodelay(socket)?;
+    if keepalive {
+        socket::set_keepalive(socket)?;
+    }
+    Ok(())
+}

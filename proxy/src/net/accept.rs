@@ -1,0 +1,80 @@
+//! Accepts connections of one listening socket until told to stop.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use socket2::SockAddr;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::listen::Listening;
+use crate::conn::Ctrl;
+use crate::sys::socket;
+use crate::sys::watch::watch;
+
+/// Pause after running out of descriptors or memory: the connection stays in the backlog.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections accepted before the worker's other tasks get a turn.
+const BURST: usize = 64;
+
+/// One listening socket, watched by the current runtime.
+#[derive(Debug)]
+pub struct Acceptor {
+    socket: AsyncFd<OwnedFd>,
+    burst: usize,
+    /// What its connections are.
+    pub ctrl: Ctrl,
+    /// Whether accepted sockets already reset on close.
+    pub resets: bool,
+    /// Index of its frontend.
+    pub frontend: usize,
+}
+
+impl Acceptor {
+    /// Watches a listening socket.
+    ///
+    /// # Errors
+    /// When the runtime cannot register it.
+    pub fn new(listening: Listening) -> io::Result<Self> {
+        Ok(Self {
+            socket: watch(listening.socket, Interest::READABLE)?,
+            burst: 0,
+            ctrl: listening.ctrl,
+            resets: listening.resets,
+            frontend: listening.frontend,
+        })
+    }
+
+    /// The next connection. Failures of a single connection, and shortages, are waited out.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down or the socket is no listening socket any more.
+    pub async fn accept(&mut self) -> io::Result<(OwnedFd, SockAddr)> {
+        loop {
+            self.burst += 1;
+            if self.burst > BURST {
+                self.burst = 0;
+                tokio::task::yield_now().await;
+            }
+            let mut guard = self.socket.readable().await?;
+            match socket::accept(self.socket.as_fd()) {
+                Ok(accepted) => return Ok(accepted),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                        tracing::warn!(%error, "cannot accept for now");
+                        tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                    }
+                    Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) => {
+                        return Err(error);
+                    }
+                    // The connection was gone before it was accepted; accept(2) lists what the
+                    // network may report here.
+                    _ => tracing::debug!(%error, "a connection was gone before it was accepted"),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Opens the listening sockets of a configuration.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::config::model::{Bind, BindAddress, Frontend};
+use crate::conn::Ctrl;
+use crate::conn::ctrl::unix::abstract_address;
+use crate::sys::socket::{self, Linger};
+
+/// Backlog unless configured: as many as the system allows (`net.core.somaxconn`).
+const DEFAULT_BACKLOG: i32 = 65_535;
+
+/// One listening socket of one worker.
+#[derive(Debug)]
+pub struct Listening {
+    /// The socket, non-blocking.
+    pub socket: OwnedFd,
+    /// What its connections are.
+    pub ctrl: Ctrl,
+    /// Whether accepted sockets already reset on close, inherited from the listener.
+    pub resets: bool,
+    /// Index of its frontend.
+    pub frontend: usize,
+}
+
+/// Opens every listening socket of `frontends`, once per worker: each worker gets its own TCP
+/// socket, between which the kernel spreads connections; UNIX and inherited ones are shared.
+///
+/// # Errors
+/// Names the `bind` line that failed and why.
+pub fn open_all(frontends: &[Arc<Frontend>], workers: usize) -> Result<Vec<Vec<Listening>>> {
+    let mut result: Vec<Vec<Listening>> = (0..workers).map(|_| Vec::new()).collect();
+    for (frontend, config) in frontends.iter().enumerate() {
+        if config.disabled {
+            continue;
+        }
+        for bind in &config.binds {
+            open(bind, config, frontend, &mut result).with_context(|| {
+                format!(
+                    "{}: cannot listen on {} for '{}'",
+                    bind.position,
+                    describe(&bind.address),
+                    config.name
+                )
+            })?;
+        }
+    }
+    Ok(result)
+}
+
+/// A listening address in words.
+#[must_use]
+pub fn describe(address: &BindAddress) -> String {
+    match address {
+        BindAddress::Inet(address) => address.to_string(),
+        BindAddress::Unix(path) => format!("unix@{}", path.display()),
+        BindAddress::Abstract(name) => format!("abns@{}", String::from_utf8_lossy(name)),
+        BindAddress::Fd(fd) => format!("fd@{fd}"),
+    }
+}
+
+fn open(
+    bind: &Bind,
+    config: &Frontend,
+    frontend: usize,
+    workers: &mut [Vec<Listening>],
+) -> io::Result<()> {
+    let backlog = bind
+        .backlog
+        .or(config.backlog)
+        .map_or(DEFAULT_BACKLOG, |n| i32::try_from(n).unwrap_or(i32::MAX));
+    let listening = |socket, ctrl, resets| Listening {
+        socket,
+        ctrl,
+        resets,
+        frontend,
+    };
+    match &bind.address {
+        BindAddress::Inet(address) => {
+            for worker in workers {
+                let socket = open_tcp(*address, bind, backlog)?;
+                worker.push(listening(socket, Ctrl::Tcp, true));
+            }
+            return Ok(());
+        }
+        BindAddress::Unix(path) => {
+            let socket = open_unix(path, bind, backlog)?;
+            share(&socket, workers, |socket| {
+                listening(socket, Ctrl::Unix, false)
+            })
+        }
+        BindAddress::Abstract(name) => {
+            let socket = unix_socket()?;
+            socket.bind(&abstract_address(name)?)?;
+            socket.listen(backlog)?;
+            share(&OwnedFd::from(socket), workers, |socket| {
+                listening(socket, Ctrl::Unix, false)
+            })
+        }
+        BindAddress::Fd(fd) => {
+            let socket = Socket::from(socket::inherit_listener(*fd)?);
+            socket.set_nonblocking(true)?;
+            let ctrl = if socket.domain()? == Domain::UNIX {
+                Ctrl::Unix
+            } else {
+                Ctrl::Tcp
+            };
+            // Its other owner may go on accepting from it, so its own linger is left alone.
+            share(&OwnedFd::from(socket), workers, |socket| {
+                listening(socket, ctrl, false)
+            })
+        }
+    }
+}
+
+fn share(
+    socket: &OwnedFd,
+    workers: &mut [Vec<Listening>],
+    listening: impl Fn(OwnedFd) -> Listening,
+) -> io::Result<()> {
+    for worker in workers {
+        worker.push(listening(socket.try_clone()?));
+    }
+    Ok(())
+}
+
+fn open_tcp(address: SocketAddr, bind: &Bind, backlog: i32) -> io::Result<OwnedFd> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if let (SocketAddr::V6(_), Some(only)) = (address, bind.v6only) {
+        socket.set_only_v6(only)?;
+    }
+    if let Some(interface) = &bind.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    if bind.transparent {
+        match address {
+            SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
+            SocketAddr::V6(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "transparent needs an IPv4 address in this version",
+                ));
+            }
+        }
+    }
+    if let Some(mss) = bind.mss {
+        socket.set_tcp_mss(u32::from(mss))?;
+    }
+    if let Some(timeout) = bind.tcp_user_timeout {
+        socket.set_tcp_user_timeout(Some(timeout))?;
+    }
+    // Accepted sockets inherit it: a flow that the process cannot finish is reset, also when the
+    // process is killed.
+    socket::set_linger(socket.as_fd(), Linger::Reset)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(backlog)?;
+    Ok(OwnedFd::from(socket))
+}
+
+fn unix_socket() -> io::Result<Socket> {
+    Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)
+}
+
+/// Binds under a temporary name first, so that a daemon that is being replaced keeps answering
+/// until this one is ready, and a stale file of a dead one is no obstacle.
+fn open_unix(path: &Path, bind: &Bind, backlog: i32) -> io::Result<OwnedFd> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = Path::new(&temporary);
+    match std::fs::remove_file(temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = unix_socket()?;
+    socket.bind(&SockAddr::unix(temporary)?)?;
+    let prepared = prepare_unix(&socket, temporary, bind, backlog)
+        .and_then(|()| std::fs::rename(temporary, path));
+    if prepared.is_err() {
+        // Whatever failed is reported; a left-over temporary file would only confuse.
+        let _ = std::fs::remove_file(temporary);
+    }
+    prepared.map(|()| OwnedFd::from(socket))
+}
+
+fn prepare_unix(socket: &Socket, path: &Path, bind: &Bind, backlog: i32) -> io::Result<()> {
+    if bind.unix_uid.is_some() || bind.unix_gid.is_some() {
+        chown(path, bind.unix_uid, bind.unix_gid)?;
+    }
+    if let Some(mode) = bind.unix_mode {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    socket.listen(backlog)
+}

@@ -1,0 +1,4 @@
+//! Listening sockets: opening, inheriting, accepting.
+
+pub mod accept;
+pub mod listen;

@@ -1,0 +1,230 @@
+//! The record of one flow: what is known of it while it lives and what is logged at its end.
+//!
+//! The record outlives every path: a promotion changes who fills in its counters, never who owns
+//! it. Counters are live; whoever reads them sees what has been moved up to now.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// What moves a direction's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Path {
+    /// Nothing has moved yet.
+    #[default]
+    None,
+    /// A user-space buffer.
+    Buffer,
+    /// `splice(2)` through a pipe.
+    Pipe,
+    /// The sockmap redirect.
+    Redirect,
+}
+
+impl Path {
+    /// Its name in logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "-",
+            Self::Buffer => "buffer",
+            Self::Pipe => "pipe",
+            Self::Redirect => "redirect",
+        }
+    }
+}
+
+/// Why a flow is not on the path that was asked for. The names are part of the log format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// The kernel, the privileges or the build do not allow the engine.
+    Unavailable,
+    /// All of the engine's slots are taken.
+    Full,
+    /// One side is not a TCP socket.
+    NotTcp,
+    /// One side had ended or failed before the promotion.
+    NotEstablished,
+    /// The kernel refused the socket.
+    Refused,
+    /// The flow moved too fast to be handed over at a clean point.
+    Busy,
+}
+
+impl Why {
+    /// Its name in logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Full => "full",
+            Self::NotTcp => "not-tcp",
+            Self::NotEstablished => "not-established",
+            Self::Refused => "refused",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+/// Live counters of a direction that the kernel moves.
+pub trait KernelCounter: fmt::Debug {
+    /// Bytes that the kernel has moved.
+    fn bytes(&self) -> u64;
+    /// Times that the direction changed hands between the kernel and user space.
+    fn flips(&self) -> u64;
+}
+
+/// Counters of one direction.
+#[derive(Debug, Default)]
+pub struct DirectionRecord {
+    /// What moves its bytes now.
+    pub path: Cell<Path>,
+    user: Cell<u64>,
+    kernel: RefCell<Option<Rc<dyn KernelCounter>>>,
+    settled: Cell<(u64, u64)>,
+}
+
+impl DirectionRecord {
+    /// User space wrote `bytes` more to the target.
+    pub fn add_user(&self, bytes: usize) {
+        self.user.set(self.user.get() + bytes as u64);
+    }
+
+    /// From now on the kernel moves bytes too, and `counter` knows how many.
+    pub fn attach_kernel(&self, counter: Rc<dyn KernelCounter>) {
+        *self.kernel.borrow_mut() = Some(counter);
+    }
+
+    /// Takes the last reading of the kernel's counters, before its slot is given back.
+    pub fn settle_kernel(&self) {
+        if let Some(counter) = self.kernel.borrow_mut().take() {
+            self.settled.set((counter.bytes(), counter.flips()));
+        }
+    }
+
+    /// Bytes that the kernel has moved up to now.
+    #[must_use]
+    pub fn kernel_bytes(&self) -> u64 {
+        self.kernel
+            .borrow()
+            .as_ref()
+            .map_or(self.settled.get().0, |counter| counter.bytes())
+    }
+
+    /// Changes of hands up to now.
+    #[must_use]
+    pub fn flips(&self) -> u64 {
+        self.kernel
+            .borrow()
+            .as_ref()
+            .map_or(self.settled.get().1, |counter| counter.flips())
+    }
+
+    /// Bytes moved up to now, by whomever.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.user.get() + self.kernel_bytes()
+    }
+}
+
+/// One end of a connection, as it is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// An IP address and port.
+    Inet(SocketAddr),
+    /// A UNIX socket: it has no address worth a name.
+    Unix,
+}
+
+/// How a stream ended: HAProxy's two letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Termination(pub char, pub char);
+
+impl Termination {
+    /// Both sides closed in order.
+    pub const NORMAL: Self = Self('-', '-');
+    /// The client reset the connection.
+    pub const CLIENT_RESET: Self = Self('C', 'D');
+    /// The server reset the connection.
+    pub const SERVER_RESET: Self = Self('S', 'D');
+    /// The client, or the whole tunnel, was idle too long.
+    pub const CLIENT_IDLE: Self = Self('c', 'D');
+    /// The server was idle too long.
+    pub const SERVER_IDLE: Self = Self('s', 'D');
+    /// The server refused and retries are used up, or there is no server.
+    pub const SERVER_REFUSED: Self = Self('S', 'C');
+    /// The server did not answer the connection in time.
+    pub const CONNECT_TIMEOUT: Self = Self('s', 'C');
+    /// The client left during the connection to the server.
+    pub const CLIENT_GONE_CONNECTING: Self = Self('C', 'C');
+    /// The proxy itself ended it: it was stopped.
+    pub const KILLED: Self = Self('K', 'D');
+    /// The proxy ran out of something, or its kernel hand-over failed.
+    pub const INTERNAL: Self = Self('I', 'D');
+    /// As [`Termination::INTERNAL`], before the server was reached.
+    pub const INTERNAL_CONNECTING: Self = Self('I', 'C');
+    /// The proxy ran out of something (ports, descriptors) connecting to the server.
+    pub const RESOURCE_CONNECTING: Self = Self('R', 'C');
+}
+
+impl fmt::Display for Termination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.0, self.1)
+    }
+}
+
+/// When things happened, counted from the accept.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Wall clock at the accept.
+    pub accepted_at: SystemTime,
+    /// The accept.
+    pub accepted: Instant,
+    /// The first attempt to connect began.
+    pub connecting: Option<Instant>,
+    /// The server connection was established.
+    pub connected: Option<Instant>,
+}
+
+/// The record of one flow. Lives on its worker's thread.
+#[derive(Debug)]
+pub struct FlowRecord {
+    /// Unique in this process.
+    pub id: u64,
+    /// The client.
+    pub client: Endpoint,
+    /// The frontend's name.
+    pub frontend: Arc<str>,
+    /// The backend's name, once chosen.
+    pub backend: OnceCell<Arc<str>>,
+    /// The server's name, once chosen.
+    pub server: RefCell<Option<Arc<str>>>,
+    /// When things happened.
+    pub times: Cell<Times>,
+    /// Client to server.
+    pub up: Rc<DirectionRecord>,
+    /// Server to client.
+    pub down: Rc<DirectionRecord>,
+    /// Connection attempts beyond the first.
+    pub retries: Cell<u32>,
+    /// Why it is not on the path that was asked for.
+    pub why: Cell<Option<Why>>,
+}
+
+impl FlowRecord {
+    /// The direction whose source is side `index` (0 client, 1 server).
+    #[must_use]
+    pub fn direction(&self, index: usize) -> &Rc<DirectionRecord> {
+        if index == 0 { &self.up } else { &self.down }
+    }
+
+    /// Changes the times.
+    pub fn note_time(&self, change: impl FnOnce(&mut Times)) {
+        let mut times = self.times.get();
+        change(&mut times);
+        self.times.set(times);
+    }
+}

@@ -1,0 +1,272 @@
+//! A model of what the kernel does around one redirected direction, driven at random together with
+//! the machine and the verdict's own decision function. Bytes are numbered, so that a loss, a
+//! duplicate or a reordering shows at once.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+use underpass_common::redirect::{self, Control, State, Verdict};
+
+use super::{Counts, Direction, Peeked, Step};
+
+/// One direction as the kernel has it.
+struct Kernel {
+    control: Control,
+    state: State,
+    /// Bytes that the sender has not sent yet start here.
+    next: u64,
+    total: u64,
+    fin_sent: bool,
+    /// Received before the source was enrolled, and not seen by the verdict yet.
+    unseen: VecDeque<u64>,
+    /// Passed segments that a kernel worker has not queued for reading yet.
+    passing: VecDeque<u64>,
+    /// Readable by user space.
+    readable: VecDeque<u64>,
+    /// Redirected, not yet taken by the target's TCP.
+    backlog: VecDeque<u64>,
+    /// Taken by the target's TCP, not acknowledged.
+    sending: VecDeque<u64>,
+    sndbuf: usize,
+    /// Acknowledged by the receiver.
+    received: Vec<u64>,
+    written: u64,
+    fin_received: bool,
+}
+
+impl Kernel {
+    fn verdict(&mut self, bytes: Vec<u64>) {
+        let len = bytes.len() as u32;
+        let acked = Some(self.received.len() as u64);
+        match redirect::decide(&self.control, &mut self.state, len, acked) {
+            Verdict::Ignore => {}
+            Verdict::Redirect => {
+                redirect::redirected(&mut self.state, len, 0);
+                self.backlog.extend(bytes);
+            }
+            Verdict::Pass => {
+                redirect::passed(&mut self.state, len, 0);
+                self.passing.extend(bytes);
+            }
+        }
+    }
+
+    fn receive(&mut self, len: u64) {
+        let end = (self.next + len).min(self.total);
+        let bytes: Vec<u64> = (self.next..end).collect();
+        self.next = end;
+        if !bytes.is_empty() {
+            self.verdict(bytes);
+        }
+    }
+
+    fn tcp_takes(&mut self) {
+        while self.sending.len() < self.sndbuf {
+            let Some(byte) = self.backlog.pop_front() else {
+                break;
+            };
+            self.sending.push_back(byte);
+            self.written += 1;
+        }
+    }
+
+    fn acknowledge(&mut self, count: usize) {
+        for _ in 0..count {
+            match self.sending.pop_front() {
+                Some(byte) => self.received.push(byte),
+                None => break,
+            }
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        if self.state.epoch == self.control.epoch {
+            Counts {
+                passed: self.state.passed,
+                redirected: self.state.redirected,
+            }
+        } else {
+            Counts::default()
+        }
+    }
+}
+
+/// What happens next in the simulation.
+#[derive(Debug, Clone)]
+enum Event {
+    Receive(u64),
+    TcpTakes,
+    Acknowledge(usize),
+    QueuePassed(usize),
+    UserSteps(usize),
+    Want(bool),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (1u64..40).prop_map(Event::Receive),
+        3 => Just(Event::TcpTakes),
+        3 => (1usize..40).prop_map(Event::Acknowledge),
+        3 => (1usize..60).prop_map(Event::QueuePassed),
+        4 => (1usize..8).prop_map(Event::UserSteps),
+        1 => any::<bool>().prop_map(Event::Want),
+    ]
+}
+
+/// Runs the machine for up to `steps` steps; true if it wants to do more.
+fn user(machine: &mut Direction, kernel: &mut Kernel, held: &mut VecDeque<u64>, steps: usize) {
+    for _ in 0..steps {
+        match machine.step(kernel.counts()) {
+            Step::Idle | Step::LookAgain | Step::Done => return,
+            Step::ReadTarget => {
+                machine.target_written(kernel.written);
+            }
+            Step::Write => {
+                assert!(
+                    kernel.backlog.is_empty(),
+                    "user space writes while redirected bytes are queued"
+                );
+                let room = kernel.sndbuf.saturating_sub(kernel.sending.len());
+                let count = room.min(held.len()).min(7);
+                if count == 0 {
+                    machine.write_blocked();
+                } else {
+                    for _ in 0..count {
+                        let byte = held.pop_front().unwrap();
+                        kernel.sending.push_back(byte);
+                        kernel.written += 1;
+                    }
+                    machine.wrote(count);
+                }
+            }
+            Step::AwaitRoom => {
+                if kernel.sending.len() >= kernel.sndbuf {
+                    return;
+                }
+                machine.writable();
+            }
+            Step::Peek => {
+                if !kernel.readable.is_empty() {
+                    held.clear();
+                    held.extend(kernel.readable.iter().take(25));
+                    machine.peeked(Peeked::Bytes(held.len()));
+                } else if kernel.fin_sent && kernel.passing.is_empty() {
+                    machine.peeked(Peeked::End);
+                } else {
+                    machine.peeked(Peeked::Nothing);
+                }
+            }
+            Step::Publish { forwarded, consume } => {
+                kernel.control.forwarded = forwarded;
+                kernel.readable.drain(..consume);
+            }
+            Step::Barrier => machine.barrier_passed(),
+            Step::Shutdown => {
+                assert!(kernel.backlog.is_empty(), "FIN with a backlog truncates");
+                assert!(kernel.passing.is_empty() && kernel.readable.is_empty());
+                kernel.fin_received = true;
+                machine.shut();
+            }
+        }
+    }
+}
+
+fn run(total: u64, cap: u64, sndbuf: usize, taken: u64, unread: u64, events: Vec<Event>) {
+    let taken = taken.min(total);
+    let unread = unread.min(total - taken);
+    let mut kernel = Kernel {
+        control: Control {
+            epoch: 7,
+            want: 1,
+            cap,
+            base: 0,
+            forwarded: Direction::initial_forwarded(taken as usize),
+            ..Control::default()
+        },
+        state: State {
+            epoch: 6,
+            mode: redirect::MODE_KERNEL,
+            passed: 99,
+            redirected: 99,
+            ..State::default()
+        },
+        next: taken + unread,
+        total,
+        fin_sent: false,
+        unseen: (taken..taken + unread).collect(),
+        passing: VecDeque::new(),
+        readable: VecDeque::new(),
+        backlog: VecDeque::new(),
+        sending: VecDeque::new(),
+        sndbuf,
+        received: Vec::new(),
+        written: 0,
+        fin_received: false,
+    };
+    let mut held: VecDeque<u64> = (0..taken).collect();
+    let mut machine = Direction::new(0, taken as usize, true);
+    // The kick after the insertion shows the verdict what was queued already.
+    let unseen: Vec<u64> = kernel.unseen.drain(..).collect();
+    if !unseen.is_empty() {
+        kernel.verdict(unseen);
+    }
+    let finish = (0..10_000).flat_map(|_| {
+        [
+            Event::Receive(50),
+            Event::QueuePassed(100),
+            Event::TcpTakes,
+            Event::Acknowledge(100),
+            Event::UserSteps(20),
+        ]
+    });
+    for event in events.into_iter().chain(finish) {
+        match event {
+            Event::Receive(len) => {
+                // The window: what user space has not read is not acknowledged by its reader.
+                if kernel.passing.len() + kernel.readable.len() < 200 {
+                    kernel.receive(len);
+                }
+            }
+            Event::TcpTakes => kernel.tcp_takes(),
+            Event::Acknowledge(count) => kernel.acknowledge(count),
+            Event::QueuePassed(count) => {
+                for _ in 0..count {
+                    if let Some(byte) = kernel.passing.pop_front() {
+                        kernel.readable.push_back(byte);
+                    }
+                }
+            }
+            Event::UserSteps(steps) => user(&mut machine, &mut kernel, &mut held, steps),
+            Event::Want(want) => kernel.control.want = u64::from(want),
+        }
+        if kernel.next == kernel.total && !kernel.fin_sent {
+            kernel.fin_sent = true;
+            machine.source_ended();
+        }
+        let outstanding = kernel.backlog.len() + kernel.sending.len();
+        assert!(
+            outstanding as u64 <= cap + 50 + sndbuf as u64,
+            "{outstanding} bytes queued with a cap of {cap}"
+        );
+        if kernel.fin_received && kernel.sending.is_empty() {
+            break;
+        }
+    }
+    assert!(kernel.fin_received, "the end never came: {machine:?}");
+    assert_eq!(kernel.received, (0..total).collect::<Vec<_>>());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #[test]
+    fn every_byte_once_in_order(
+        total in 0u64..3000,
+        cap in 1u64..400,
+        sndbuf in 1usize..100,
+        taken in 0u64..100,
+        unread in 0u64..100,
+        events in prop::collection::vec(event(), 0..300),
+    ) {
+        run(total, cap, sndbuf, taken, unread, events);
+    }
+}

@@ -1,0 +1,213 @@
+//! Reaches a server: choosing, connecting, and trying again.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::SockAddr;
+
+use crate::backend::{Backend, Held, Server};
+use crate::config::model::{ServerAddress, ServerPort};
+use crate::conn::Connection;
+use crate::conn::ctrl::{tcp, unix};
+use crate::observe::record::{FlowRecord, Termination};
+
+/// Longest wait before a refused connection is tried again; shorter if the connect timeout is.
+const TURN_AROUND: Duration = Duration::from_secs(1);
+
+/// A connected server.
+#[derive(Debug)]
+pub struct Reached {
+    /// The connection.
+    pub connection: Connection,
+    /// The server.
+    pub server: Arc<Server>,
+    /// Counts the flow with the server.
+    pub held: Held,
+}
+
+/// Connects to a server of `backend`, as often as its retries allow. `client_port` is the port
+/// that the client connected to, for servers that follow it.
+///
+/// # Errors
+/// How the stream ends when no server was reached.
+pub async fn reach(
+    backend: &Backend,
+    client: &Connection,
+    client_port: u16,
+    record: &FlowRecord,
+) -> Result<Reached, Termination> {
+    record.note_time(|times| times.connecting = Some(Instant::now()));
+    let mut left = backend.config.retries;
+    let mut server = backend.choose().ok_or(Termination::SERVER_REFUSED)?;
+    loop {
+        *record.server.borrow_mut() = Some(server.config.name.clone());
+        let held = server.active.hold();
+        let attempt = async {
+            connect(backend, &server, client_port)?
+                .await_connected()
+                .await
+        };
+        let outcome = tokio::select! {
+            // A server that answered is worth more than a client that has just left.
+            biased;
+            outcome = within(backend.config.timeouts.connect, attempt) => outcome,
+            error = client.failed() => {
+                tracing::debug!(flow = record.id, %error, "the client left during the connection");
+                return Err(Termination::CLIENT_GONE_CONNECTING);
+            }
+        };
+        let error = match outcome {
+            Ok(connection) => {
+                record.note_time(|times| times.connected = Some(Instant::now()));
+                return Ok(Reached {
+                    connection,
+                    server,
+                    held,
+                });
+            }
+            Err(error) => error,
+        };
+        drop(held);
+        tracing::debug!(flow = record.id, server = %server.config.name, %error, "connection failed");
+        let (ending, try_again) = judge(&error);
+        if left == 0 || !try_again {
+            return Err(ending);
+        }
+        left -= 1;
+        record.retries.set(record.retries.get() + 1);
+        if redispatches(backend.config.redispatch, backend.config.retries, left)
+            && let Some(other) = backend.choose()
+        {
+            server = other;
+        }
+        // A connection that timed out has waited already.
+        if error.kind() != ErrorKind::TimedOut {
+            let pause = backend
+                .config
+                .timeouts
+                .connect
+                .map_or(TURN_AROUND, |connect| connect.min(TURN_AROUND));
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                error = client.failed() => {
+                    tracing::debug!(flow = record.id, %error, "the client left during a retry");
+                    return Err(Termination::CLIENT_GONE_CONNECTING);
+                }
+            }
+        }
+    }
+}
+
+/// How the stream ends after this failure, and whether another attempt may help.
+fn judge(error: &io::Error) -> (Termination, bool) {
+    match error.kind() {
+        ErrorKind::TimedOut => (Termination::CONNECT_TIMEOUT, true),
+        ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => {
+            (Termination::RESOURCE_CONNECTING, true)
+        }
+        _ => match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                (Termination::RESOURCE_CONNECTING, false)
+            }
+            _ => (Termination::SERVER_REFUSED, true),
+        },
+    }
+}
+
+/// Whether the next attempt may go to another server: `option redispatch n` with n > 0 at every
+/// n-th retry, with n < 0 at the (-n)-th retry before the last, -1 being the last.
+fn redispatches(option: Option<i32>, retries: u32, left: u32) -> bool {
+    let Some(n) = option else {
+        return false;
+    };
+    let made = retries - left;
+    let every = n.unsigned_abs();
+    match n.signum() {
+        1 => made.is_multiple_of(every),
+        -1 => left + 1 == every,
+        _ => false,
+    }
+}
+
+async fn within<T>(
+    limit: Option<Duration>,
+    attempt: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    match limit {
+        None => attempt.await,
+        Some(limit) => tokio::time::timeout(limit, attempt)
+            .await
+            .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())),
+    }
+}
+
+/// A connection under way.
+struct Connecting(Connection);
+
+impl Connecting {
+    async fn await_connected(self) -> io::Result<Connection> {
+        self.0.connected().await?;
+        Ok(self.0)
+    }
+}
+
+fn connect(backend: &Backend, server: &Server, client_port: u16) -> io::Result<Connecting> {
+    let config = &server.config;
+    let connection = match &config.address {
+        ServerAddress::Inet(address) => tcp::connect(
+            SocketAddr::new(
+                address.ip(),
+                port(config.port, address.port(), client_port)?,
+            ),
+            tcp::ConnectOptions {
+                source: config.source.or(backend.config.source),
+                keepalive: backend.config.socket.keepalive,
+            },
+        )?,
+        ServerAddress::Unix(path) => unix::connect(&SockAddr::unix(path)?)?,
+        ServerAddress::Abstract(name) => unix::connect(&unix::abstract_address(name)?)?,
+    };
+    Ok(Connecting(connection))
+}
+
+fn port(rule: ServerPort, fixed: u16, client_port: u16) -> io::Result<u16> {
+    let port = match rule {
+        ServerPort::Fixed => i32::from(fixed),
+        ServerPort::SameAsClient => i32::from(client_port),
+        ServerPort::Offset(by) => i32::from(client_port) + by,
+    };
+    u16::try_from(port)
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, format!("no port {port}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redispatch_counts_from_the_end_or_in_steps() {
+        let at = |option, left| redispatches(option, 3, left);
+        assert_eq!(
+            [2, 1, 0].map(|left| at(Some(-1), left)),
+            [false, false, true]
+        );
+        assert_eq!([2, 1, 0].map(|left| at(Some(1), left)), [true, true, true]);
+        assert_eq!(
+            [2, 1, 0].map(|left| at(Some(2), left)),
+            [false, true, false]
+        );
+        assert_eq!([2, 1, 0].map(|left| at(None, left)), [false, false, false]);
+    }
+
+    #[test]
+    fn ports_follow_the_client() {
+        assert_eq!(port(ServerPort::Fixed, 80, 8080).unwrap(), 80);
+        assert_eq!(port(ServerPort::SameAsClient, 0, 8080).unwrap(), 8080);
+        assert_eq!(port(ServerPort::Offset(-80), 0, 8080).unwrap(), 8000);
+        assert!(port(ServerPort::Offset(1), 0, 65_535).is_err());
+    }
+}

@@ -1,0 +1,416 @@
+//! The DATA phase of a stream: both channels, on whatever path, until the flow ends.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::time::Sleep;
+
+use crate::channel::buffer::Buffer;
+use crate::channel::pool::Pool;
+use crate::channel::pump::{self, Stop};
+use crate::channel::sizing::Sizing;
+use crate::channel::{Channel, Flags};
+use crate::conn::{Connection, Ctrl, Side};
+use crate::observe::record::{FlowRecord, Termination, Why};
+use crate::offload::Availability;
+use crate::offload::path::{Engine as PathEngine, Policy};
+use crate::offload::redirect::engine::Engine;
+use crate::offload::redirect::flow::{Failure, RedirectFlow};
+use crate::stream::idle::IdleLimits;
+use crate::sys;
+
+/// Bytes that may be read ahead to reach a clean point for the hand-over. A sender that outruns
+/// this is asked again later.
+const MOST_READ_AHEAD: usize = 1 << 20;
+
+/// Attempts to reach a clean point before a flow stays where it is.
+const MOST_ATTEMPTS: u32 = 16;
+
+/// What the DATA phase needs besides the two connections.
+#[derive(Debug)]
+pub struct Setup {
+    /// The worker's buffers and pipes.
+    pub pool: Rc<Pool>,
+    /// Smallest buffer, bytes.
+    pub smallest_buffer: usize,
+    /// What may move the flow.
+    pub policy: Policy,
+    /// Which engines there are.
+    pub availability: Arc<Availability>,
+    /// How long it may be idle.
+    pub limits: IdleLimits,
+}
+
+/// Who moves the bytes at the moment.
+#[derive(Debug)]
+enum Mover {
+    User,
+    Redirect(Box<RedirectFlow>),
+}
+
+/// The DATA phase of one stream.
+#[derive(Debug)]
+struct DataPhase {
+    setup: Setup,
+    connections: [Connection; 2],
+    channels: [Channel; 2],
+    record: Rc<FlowRecord>,
+    mover: Mover,
+    /// The engine that the flow still wants; `None` once it is there or will never be.
+    wanted: Option<Arc<Engine>>,
+    attempts: u32,
+    started: Instant,
+    active: [Instant; 2],
+    /// Why a direction lost its target, kept until the other one has brought what it can.
+    failed: Option<(Side, io::Error)>,
+    idle: Option<Pin<Box<Sleep>>>,
+}
+
+/// Moves the flow until it ends; closes or resets both connections. Returns how it ended.
+pub async fn run(
+    setup: Setup,
+    client: Connection,
+    server: Connection,
+    record: Rc<FlowRecord>,
+) -> Termination {
+    let mut phase = DataPhase::new(setup, [client, server], record);
+    let termination = poll_fn(|cx| phase.poll(cx)).await;
+    phase.close(termination);
+    termination
+}
+
+impl DataPhase {
+    fn new(setup: Setup, connections: [Connection; 2], record: Rc<FlowRecord>) -> Self {
+        let channels = [0, 1].map(|source| {
+            Channel::new(
+                setup.policy.user_path(source),
+                Sizing::new(setup.smallest_buffer),
+                record.direction(source).clone(),
+            )
+        });
+        let wanted = match setup.policy.engine() {
+            PathEngine::None => None,
+            PathEngine::Redirect => {
+                if connections.iter().any(|c| c.ctrl() != Ctrl::Tcp) {
+                    record.why.set(Some(Why::NotTcp));
+                    None
+                } else if let Some(engine) = &setup.availability.redirect {
+                    Some(engine.clone())
+                } else {
+                    record.why.set(Some(Why::Unavailable));
+                    None
+                }
+            }
+        };
+        let now = Instant::now();
+        Self {
+            setup,
+            connections,
+            channels,
+            record,
+            mover: Mover::User,
+            wanted,
+            attempts: 0,
+            started: now,
+            active: [now; 2],
+            failed: None,
+            idle: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Termination> {
+        let ended = match &mut self.mover {
+            Mover::User => self.poll_user(cx),
+            Mover::Redirect(flow) => flow
+                .poll(&self.connections, &self.record, cx)
+                .map(|result| match result {
+                    Ok(()) => Termination::NORMAL,
+                    Err(failure) => explain(&failure, &self.record),
+                }),
+        };
+        if ended.is_ready() {
+            return ended;
+        }
+        if self.is_due() && self.promote(cx) {
+            // The engine has to be polled once, to be subscribed to.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.poll_idle(cx)
+    }
+
+    fn poll_user(&mut self, cx: &mut Context<'_>) -> Poll<Termination> {
+        let mut yielded = false;
+        let mut moved = [false; 2];
+        for source in Side::BOTH {
+            let s = source.index();
+            let t = 1 - s;
+            if self.channels[s].flags().contains(Flags::ERR_OUT) {
+                continue;
+            }
+            let turn = pump::turn(
+                &mut self.channels[s],
+                &self.connections[s],
+                &self.connections[t],
+                &self.setup.pool,
+                cx,
+            );
+            let turn = match turn {
+                Ok(turn) => turn,
+                Err(error) => return self.internal(&error),
+            };
+            moved[s] |= turn.read > 0;
+            moved[t] |= turn.written > 0;
+            match turn.stop {
+                Stop::Waiting | Stop::Ended => {}
+                Stop::Yielded => yielded = true,
+                Stop::SourceFailed(error) => return self.failed_by(source, &error),
+                Stop::TargetFailed(error) => {
+                    // What the failed side sent before is still readable: the other direction
+                    // goes on until it has brought it.
+                    self.channels[t].cut();
+                    self.failed.get_or_insert((source.other(), error));
+                }
+            }
+        }
+        if moved[0] || moved[1] {
+            let now = Instant::now();
+            for side in 0..2 {
+                if moved[side] {
+                    self.active[side] = now;
+                }
+            }
+        }
+        if let Some(ended) = self.user_end() {
+            return Poll::Ready(ended);
+        }
+        if yielded {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Whether the user-space directions have nothing left to do.
+    fn user_end(&mut self) -> Option<Termination> {
+        if let Some((side, error)) = &self.failed {
+            // The direction from the failed side has brought everything, or cannot.
+            let from_failed = self.channels[side.index()].flags();
+            if from_failed.intersects(Flags::SHUT_OUT | Flags::ERR_OUT | Flags::ERR_IN) {
+                let (side, error) = (*side, error.to_string());
+                tracing::debug!(flow = self.record.id, %side, error, "the target failed");
+                return Some(reset_by(side));
+            }
+            return None;
+        }
+        let ended = |channel: &Channel| channel.flags().contains(Flags::SHUT_OUT);
+        self.channels
+            .iter()
+            .all(ended)
+            .then_some(Termination::NORMAL)
+    }
+
+    fn failed_by(&self, side: Side, error: &io::Error) -> Poll<Termination> {
+        tracing::debug!(flow = self.record.id, %side, %error, "the source failed");
+        Poll::Ready(reset_by(side))
+    }
+
+    fn internal(&self, error: &io::Error) -> Poll<Termination> {
+        tracing::warn!(flow = self.record.id, %error, "a flow was given up");
+        Poll::Ready(Termination::INTERNAL)
+    }
+
+    fn is_due(&self) -> bool {
+        self.wanted.is_some()
+            && self.failed.is_none()
+            && matches!(self.mover, Mover::User)
+            && self.setup.policy.is_due(
+                self.record.up.bytes() + self.record.down.bytes(),
+                self.started.elapsed(),
+            )
+    }
+
+    /// Tries to hand the flow over. Returns whether the kernel has it now.
+    fn promote(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(engine) = self.wanted.clone() else {
+            return false;
+        };
+        let ended = self.channels.iter().any(|c| !c.flags().is_empty());
+        if ended {
+            return self.stay(Why::NotEstablished);
+        }
+        if !engine.slots.has_free() {
+            return self.stay(Why::Full);
+        }
+        self.attempts += 1;
+        if self.attempts > MOST_ATTEMPTS {
+            return self.stay(Why::Busy);
+        }
+        let Some(held) = self.read_ahead(cx) else {
+            return false;
+        };
+        for connection in &mut self.connections {
+            connection.sleep();
+        }
+        match RedirectFlow::enrol(&engine, &self.connections, held, &self.record) {
+            Ok(flow) => {
+                self.wanted = None;
+                self.mover = Mover::Redirect(Box::new(flow));
+                true
+            }
+            Err((refusal, held)) => {
+                tracing::debug!(flow = self.record.id, error = %refusal.error, "not promoted");
+                self.put_back(held);
+                for connection in &mut self.connections {
+                    if let Err(error) = connection.wake() {
+                        // Its descriptor is closed by now; the next use of it would panic.
+                        tracing::warn!(%error, "a socket could not be watched again");
+                    }
+                }
+                self.stay(refusal.why);
+                cx.waker().wake_by_ref();
+                false
+            }
+        }
+    }
+
+    fn stay(&mut self, why: Why) -> bool {
+        self.wanted = None;
+        self.record.why.set(Some(why));
+        false
+    }
+
+    /// Reads both sources until they would block, since a segment that is partly read at the
+    /// hand-over would be forwarded whole. `None`: no clean point was reached, or the flow is
+    /// ending; everything read is in the channels.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Option<[Buffer; 2]> {
+        let first = self.channels[0].take_held(&self.setup.pool)?;
+        let Some(second) = self.channels[1].take_held(&self.setup.pool) else {
+            self.channels[0].put_held(first);
+            return None;
+        };
+        let mut held = [first, second];
+        let mut clean = true;
+        for (buffer, connection) in held.iter_mut().zip(&self.connections) {
+            clean &= read_until_empty(buffer, connection);
+        }
+        if clean {
+            return Some(held);
+        }
+        self.put_back(held);
+        cx.waker().wake_by_ref();
+        None
+    }
+
+    fn put_back(&mut self, held: [Buffer; 2]) {
+        for (channel, buffer) in self.channels.iter_mut().zip(held) {
+            channel.put_held(buffer);
+        }
+    }
+
+    /// Ends the flow when it has been idle too long. The timer is only set anew when it fires:
+    /// activity costs nothing but a time stamp.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Termination> {
+        loop {
+            if let Some(timer) = &mut self.idle
+                && timer.as_mut().poll(cx).is_pending()
+            {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            let (active, half_closed) = match &mut self.mover {
+                Mover::User => (
+                    self.active,
+                    self.channels
+                        .iter()
+                        .any(|c| c.flags().contains(Flags::SHUT_IN)),
+                ),
+                Mover::Redirect(flow) => (
+                    flow.last_active(&self.connections, now),
+                    flow.has_ended(0) || flow.has_ended(1),
+                ),
+            };
+            let idle = self.setup.limits.deadline(active, half_closed);
+            if let Some((at, side)) = idle
+                && at <= now
+            {
+                return Poll::Ready(match side {
+                    Side::Client => Termination::CLIENT_IDLE,
+                    Side::Server => Termination::SERVER_IDLE,
+                });
+            }
+            // Half-closing may bring a shorter limit; looking at least that often finds it.
+            let fin = self.setup.limits.deadline([now; 2], true);
+            let promotion = self
+                .wanted
+                .as_ref()
+                .and_then(|_| self.setup.policy.due_in(now - self.started))
+                .map(|left| now + left);
+            let next = [idle.map(|i| i.0), fin.map(|f| f.0), promotion]
+                .into_iter()
+                .flatten()
+                .min();
+            let Some(next) = next else {
+                self.idle = None;
+                return Poll::Pending;
+            };
+            self.idle = Some(Box::pin(tokio::time::sleep_until(next.into())));
+        }
+    }
+
+    /// Closes both connections in order after a normal end; resets both otherwise, so that no
+    /// stream that was cut short looks complete.
+    fn close(self, termination: Termination) {
+        for direction in [&self.record.up, &self.record.down] {
+            direction.settle_kernel();
+        }
+        for connection in self.connections {
+            if termination == Termination::NORMAL {
+                connection.close();
+            } else {
+                connection.reset();
+            }
+        }
+        if let Mover::Redirect(flow) = self.mover {
+            flow.release();
+        }
+    }
+}
+
+/// True once the socket has nothing left to read; false if it ended, failed, or outran us.
+fn read_until_empty(buffer: &mut Buffer, connection: &Connection) -> bool {
+    while buffer.held().len() < MOST_READ_AHEAD {
+        buffer.reserve(64 * 1024);
+        match sys::socket::recv(connection.fd(), buffer.room()) {
+            // The pump will see the end, or the failure, again.
+            Ok(0) => return false,
+            Ok(got) => buffer.filled(got),
+            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+    false
+}
+
+fn reset_by(side: Side) -> Termination {
+    match side {
+        Side::Client => Termination::CLIENT_RESET,
+        Side::Server => Termination::SERVER_RESET,
+    }
+}
+
+fn explain(failure: &Failure, record: &FlowRecord) -> Termination {
+    match failure {
+        Failure::Side(side, error) => {
+            tracing::debug!(flow = record.id, %side, %error, "an offloaded flow failed");
+            reset_by(*side)
+        }
+        Failure::Internal(error) => {
+            tracing::warn!(flow = record.id, %error, "an offloaded flow was given up");
+            Termination::INTERNAL
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! A worker: one thread, one runtime, its own listening sockets. A connection lives and dies on
+//! the worker that accepted it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Semaphore, broadcast};
+use tokio::task::LocalSet;
+
+use crate::backend::{Backend, Gauge};
+use crate::channel::pool::Pool;
+use crate::config::model::{self, LogTarget};
+use crate::drain::{Drain, Phase};
+use crate::net::accept::Acceptor;
+use crate::net::listen::Listening;
+use crate::observe::log::{Concurrency, Logger, StreamLine};
+use crate::observe::record::{FlowRecord, Termination};
+use crate::offload::Availability;
+use crate::stream::serve::{self, Accepted};
+
+/// Size of a pipe unless configured: as much as one splice moves at best on loopback.
+const DEFAULT_PIPE: usize = 1 << 20;
+
+/// A frontend, as all workers share it.
+#[derive(Debug)]
+pub struct FrontendState {
+    /// Its section.
+    pub config: Arc<model::Frontend>,
+    /// Its log targets.
+    pub logs: Arc<[LogTarget]>,
+    /// Its streams.
+    pub active: Arc<Gauge>,
+    /// Its `maxconn`.
+    pub places: Option<Arc<Semaphore>>,
+}
+
+impl FrontendState {
+    /// Prepares a frontend for use.
+    #[must_use]
+    pub fn new(config: Arc<model::Frontend>) -> Self {
+        Self {
+            logs: config.log.targets.clone().into(),
+            active: Arc::default(),
+            places: config.maxconn.map(|max| Arc::new(Semaphore::new(max))),
+            config,
+        }
+    }
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The merged global sections.
+    pub global: model::Global,
+    /// Frontends, by index.
+    pub frontends: Vec<Arc<FrontendState>>,
+    /// Backends, by index.
+    pub backends: Vec<Arc<Backend>>,
+    /// Kernel engines.
+    pub availability: Arc<Availability>,
+    /// Streams of the process.
+    pub active: Arc<Gauge>,
+    /// The process's `maxconn`.
+    pub places: Arc<Semaphore>,
+}
+
+/// A request to every worker.
+#[derive(Debug, Clone, Copy)]
+pub enum Request {
+    /// Write a line per living stream to standard error.
+    ShowLiving,
+}
+
+/// The streams that live on a worker.
+#[derive(Debug, Default)]
+pub struct Living {
+    streams: RefCell<BTreeMap<u64, (Rc<FlowRecord>, Arc<FrontendState>)>>,
+}
+
+impl Living {
+    /// Counts a stream as living until the guard is dropped.
+    pub fn enter(
+        self: &Rc<Self>,
+        record: &Rc<FlowRecord>,
+        frontend: &Arc<FrontendState>,
+    ) -> LivingGuard {
+        self.streams
+            .borrow_mut()
+            .insert(record.id, (record.clone(), frontend.clone()));
+        LivingGuard {
+            living: self.clone(),
+            id: record.id,
+        }
+    }
+}
+
+/// Takes a stream off the list of the living.
+#[derive(Debug)]
+pub struct LivingGuard {
+    living: Rc<Living>,
+    id: u64,
+}
+
+impl Drop for LivingGuard {
+    fn drop(&mut self) {
+        self.living.streams.borrow_mut().remove(&self.id);
+    }
+}
+
+/// What belongs to one worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its number, from 0.
+    pub number: usize,
+    /// What it shares.
+    pub shared: Arc<Shared>,
+    /// Its spare buffers and pipes.
+    pub pool: Rc<Pool>,
+    /// Takes log lines.
+    pub logger: Logger,
+    /// Its living streams.
+    pub living: Rc<Living>,
+    flows: Cell<u64>,
+}
+
+impl Worker {
+    /// A number no other flow of this process has.
+    #[must_use]
+    pub fn next_flow_id(&self) -> u64 {
+        let count = self.flows.get();
+        self.flows.set(count + 1);
+        ((self.number as u64) << 48) | count
+    }
+}
+
+/// Runs a worker until the process stops, or drains and its last stream has ended.
+///
+/// # Errors
+/// When its runtime cannot be built or a listening socket cannot be watched.
+pub fn run(
+    number: usize,
+    shared: Arc<Shared>,
+    listening: Vec<Listening>,
+    logger: Logger,
+    drain: Drain,
+    requests: broadcast::Receiver<Request>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let worker = Rc::new(Worker {
+        number,
+        pool: Rc::new(Pool::new(shared.global.pipesize.unwrap_or(DEFAULT_PIPE))),
+        shared,
+        logger,
+        living: Rc::default(),
+        flows: Cell::new(0),
+    });
+    let local = LocalSet::new();
+    local.block_on(&runtime, supervise(&worker, listening, drain, requests))?;
+    // Streams that still live are cut: their sockets reset as they are dropped.
+    worker.log_killed();
+    drop(local);
+    Ok(())
+}
+
+async fn supervise(
+    worker: &Rc<Worker>,
+    listening: Vec<Listening>,
+    mut drain: Drain,
+    mut requests: broadcast::Receiver<Request>,
+) -> io::Result<()> {
+    let mut acceptors = tokio::task::JoinSet::new();
+    for listening in listening {
+        let acceptor = Acceptor::new(listening)?;
+        acceptors.spawn_local(accept(worker.clone(), acceptor));
+    }
+    let mut draining = drain.clone();
+    let mut is_draining = false;
+    loop {
+        tokio::select! {
+            () = drain.reached(Phase::Stopping) => return Ok(()),
+            () = draining.reached(Phase::Draining), if !is_draining => {
+                is_draining = true;
+                // Closes the listening sockets; what waits in their backlog is refused.
+                acceptors.shutdown().await;
+            }
+            () = worker.shared.idle(), if is_draining => return Ok(()),
+            request = requests.recv() => match request {
+                Ok(Request::ShowLiving) => worker.show_living(),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+        }
+    }
+}
+
+impl Shared {
+    /// Waits until no stream lives in the process.
+    async fn idle(&self) {
+        // Looked at now and then only while the process drains: not worth a notification at the
+        // end of every stream.
+        while self.active.get() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Worker {
+    fn show_living(&self) {
+        for (record, frontend) in self.living.streams.borrow().values() {
+            let line = StreamLine::new(record, None, self.concurrency(frontend), Instant::now());
+            self.logger.live(line);
+        }
+    }
+
+    fn log_killed(&self) {
+        for (record, frontend) in self.living.streams.borrow().values() {
+            if frontend.config.log.tcplog {
+                let line = StreamLine::new(
+                    record,
+                    Some(Termination::KILLED),
+                    self.concurrency(frontend),
+                    Instant::now(),
+                );
+                self.logger.stream(&frontend.logs, line);
+            }
+        }
+    }
+
+    fn concurrency(&self, frontend: &FrontendState) -> Concurrency {
+        Concurrency {
+            process: self.shared.active.get(),
+            frontend: frontend.active.get(),
+            ..Concurrency::default()
+        }
+    }
+}
+
+/// Accepts on one listening socket for as long as it is not cancelled.
+async fn accept(worker: Rc<Worker>, mut acceptor: Acceptor) {
+    let frontend = worker.shared.frontends[acceptor.frontend].clone();
+    loop {
+        // Over a limit connections stay in the kernel's backlog: nobody is refused.
+        let process = worker.shared.places.clone().acquire_owned().await.ok();
+        let own = match &frontend.places {
+            Some(places) => places.clone().acquire_owned().await.ok(),
+            None => None,
+        };
+        match acceptor.accept().await {
+            Ok((socket, peer)) => {
+                let accepted = Accepted {
+                    socket,
+                    peer,
+                    ctrl: acceptor.ctrl,
+                    resets: acceptor.resets,
+                    frontend: frontend.clone(),
+                    permits: [process, own],
+                };
+                tokio::task::spawn_local(serve::stream(worker.clone(), accepted));
+            }
+            Err(error) => {
+                tracing::error!(frontend = %frontend.config.name, %error, "a listener failed");
+                return;
+            }
+        }
+    }
+}
