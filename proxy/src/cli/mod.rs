@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::config::model::{Environment, Global};
 
@@ -157,8 +157,11 @@ Running (HAProxy's flags):
 
 /// A TCP (layer 4) proxy that moves established flows in the kernel.
 #[derive(Debug, Parser)]
-#[command(name = "underpass", version, after_help = RUN_HELP)]
+#[command(name = "underpass", version, disable_version_flag = true, after_help = RUN_HELP)]
 struct Cli {
+    /// Print the version (`-V` means "more words", as in HAProxy)
+    #[arg(long, action = ArgAction::Version)]
+    version: (),
     #[command(subcommand)]
     command: Command,
 }
@@ -174,7 +177,7 @@ enum Command {
 /// Why a command line is not an [`Invocation`].
 #[derive(Debug)]
 pub struct UsageError {
-    /// What to print.
+    /// What to print; ends with a line feed.
     pub message: String,
     /// Whether it belongs on standard error (a mistake) or standard output (asked-for help).
     pub to_stderr: bool,
@@ -184,8 +187,10 @@ pub struct UsageError {
 
 impl UsageError {
     fn mistake(message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        message.push('\n');
         Self {
-            message: message.into(),
+            message,
             to_stderr: true,
             code: 1,
         }

@@ -118,12 +118,13 @@ fn mistakes() {
     ] {
         let error = parsed(line).expect_err(line);
         assert!(error.to_stderr && error.code != 0, "{line}");
+        assert!(error.message.ends_with('\n'), "{line}");
     }
 }
 
 #[test]
 fn help_is_no_mistake() {
-    for line in ["-h", "--help", "check --help"] {
+    for line in ["-h", "--help", "--version", "check --help"] {
         let help = parsed(line).expect_err(line);
         assert!(!help.to_stderr && help.code == 0, "{line}");
     }

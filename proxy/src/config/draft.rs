@@ -63,6 +63,8 @@ pub(crate) struct Proxy {
     pub(crate) position: Position,
     pub(crate) settings: Settings,
     pub(crate) binds: Vec<Bind>,
+    /// Whether a `bind` line was there, even a wrong one.
+    pub(crate) has_bind_line: bool,
     pub(crate) servers: Vec<Server>,
     pub(crate) id: Option<(u32, Position)>,
     pub(crate) description: Option<String>,

@@ -95,7 +95,7 @@ fn check_proxy(
     let name = &proxy.name;
     let settings = &proxy.settings;
     if proxy.kind.has_front() {
-        if proxy.binds.is_empty() {
+        if !proxy.has_bind_line {
             diagnostics.warning(
                 &proxy.position,
                 format!(

@@ -83,6 +83,7 @@ pub(crate) fn open(args: Args<'_>, kind: Kind, draft: &mut Draft) -> Result<(), 
         position: keyword.position.clone(),
         settings,
         binds: Vec::new(),
+        has_bind_line: false,
         servers: Vec::new(),
         id: None,
         description: None,
@@ -195,6 +196,7 @@ pub(crate) fn line(
             if proxy.kind == Kind::Defaults {
                 return Err(keyword.fault("'bind' not allowed in 'defaults' section."));
             }
+            proxy.has_bind_line = true;
             warn_if_ignored(proxy, "bind", keyword, Side::Front, context);
             bind::line(args, proxy, context)
         }
