@@ -12,15 +12,26 @@ use crate::logged;
 use crate::signals::Held;
 use crate::workspace::{Workspace, find_program};
 
-/// How an installation ended.
+/// Whether packages can be installed here at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Install {
-    /// The packages are there.
-    Done,
-    /// This user may not install packages; nothing was tried.
+pub(crate) enum Ability {
+    /// By this user, now.
+    May,
+    /// Not by this user.
     NotRoot,
-    /// There is no apt-get here.
+    /// There is no apt-get.
     NoApt,
+}
+
+/// Whether [`install`] is worth calling.
+pub(crate) fn ability() -> Ability {
+    if find_program("apt-get").is_none() {
+        Ability::NoApt
+    } else if rustix::process::geteuid().is_root() {
+        Ability::May
+    } else {
+        Ability::NotRoot
+    }
 }
 
 /// Those of the packages that are not installed.
@@ -54,13 +65,7 @@ fn not_installed<'a>(packages: &[&'a str], listing: &str) -> Vec<&'a str> {
 /// # Errors
 ///
 /// If apt-get fails; its output is in the message's log file.
-pub(crate) fn install(packages: &[&str], workspace: &Workspace) -> Result<Install> {
-    if find_program("apt-get").is_none() {
-        return Ok(Install::NoApt);
-    }
-    if !rustix::process::geteuid().is_root() {
-        return Ok(Install::NotRoot);
-    }
+pub(crate) fn install(packages: &[&str], workspace: &Workspace) -> Result<()> {
     // From here to the end an interrupt only stops apt-get, so that the policy is taken away.
     let held = Held::new()?;
     let policy = NoServices::new(Path::new("/usr/sbin/policy-rc.d"))
@@ -76,8 +81,7 @@ pub(crate) fn install(packages: &[&str], workspace: &Workspace) -> Result<Instal
         });
     drop(policy);
     held.release()?;
-    result?;
-    Ok(Install::Done)
+    result
 }
 
 fn apt_get() -> Command {

@@ -6,9 +6,9 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::apt::{self, Install};
+use crate::apt::{self, Ability};
 use crate::toolchain::{self, BPF_LINKER_VERSION, BpfToolchain, LLVM_MAJOR};
 use crate::workspace::{Workspace, find_program};
 use crate::{logged, progress};
@@ -77,13 +77,21 @@ fn ebpf_tools(workspace: &Workspace) -> Result<BpfToolchain> {
         progress("setup", &format!("eBPF tools: {}", toolchain.describe()));
         return Ok(toolchain);
     }
-    const OTHERWISE: &str = "Without Debian's packages, have a rustup nightly with rust-src \
-                             and a bpf-linker on PATH.";
-    let missing = apt::missing(BUILD_PACKAGES);
-    install("eBPF compiler", &missing, workspace).context(OTHERWISE)?;
-    toolchain::debian_compiler().context(OTHERWISE)?;
-    bpf_linker(workspace).context(OTHERWISE)?;
+    install_ebpf_tools(workspace).map_err(|error| {
+        anyhow!(
+            "{error:#}\nOr, without Debian's packages: have a rustup nightly with rust-src, and a \
+             bpf-linker on PATH."
+        )
+    })?;
     BpfToolchain::installed(workspace).context("the eBPF tools are installed, and still do not run")
+}
+
+/// Debian's compiler, and the linker that fits it.
+fn install_ebpf_tools(workspace: &Workspace) -> Result<()> {
+    let missing = apt::missing(BUILD_PACKAGES);
+    install("eBPF compiler", &missing, workspace)?;
+    toolchain::debian_compiler()?;
+    bpf_linker(workspace)
 }
 
 /// Compiles the pinned `bpf-linker` into `.tools`.
@@ -128,18 +136,19 @@ fn install(what: &str, packages: &[&str], workspace: &Workspace) -> Result<()> {
         return Ok(());
     }
     let list = packages.join(" ");
-    progress("setup", &format!("{what}: installing {list}"));
-    match apt::install(packages, workspace) {
-        Ok(Install::Done) => Ok(()),
-        Ok(Install::NotRoot) => bail!(
+    match apt::ability() {
+        Ability::May => {}
+        Ability::NotRoot => bail!(
             "{what}: these Debian packages are missing, and only root may install them: {list}\n\
              Run `cargo xtask setup` as root once, or: apt-get install --no-install-recommends {list}"
         ),
-        Ok(Install::NoApt) => {
+        Ability::NoApt => {
             bail!("{what}: this machine has no apt-get; install what Debian calls: {list}")
         }
-        Err(error) => Err(error.context(format!("{what}: apt-get could not install {list}"))),
     }
+    progress("setup", &format!("{what}: installing {list}"));
+    apt::install(packages, workspace)
+        .with_context(|| format!("{what}: apt-get could not install {list}"))
 }
 
 /// Mounts the bpf file system. Its absence is a test's failure and not set-up's.
