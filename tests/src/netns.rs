@@ -228,32 +228,12 @@ impl Topology {
             .map(|mtu| format!("mtu {mtu}"))
             .unwrap_or_default();
         ip_batch(&format!(
-            "link add eth0 {mtu} netns {c} type veth peer name eth0 {mtu} netns {p}\n\
-             link add eth1 {mtu} netns {p} type veth peer name eth0 {mtu} netns {s}\n"
+            "link add eth0 {mtu} address {C0} netns {c} type veth peer name eth0 {mtu} address {P0} netns {p}\n\
+             link add eth1 {mtu} address {P1} netns {p} type veth peer name eth0 {mtu} address {S0} netns {s}\n"
         ))?;
-        for (ns, dev, v4, v6) in [
-            (&client, "eth0", "10.0.1.1/24", "fd00:1::1/64"),
-            (&proxy, "eth0", "10.0.1.2/24", "fd00:1::2/64"),
-            (&proxy, "eth1", "10.0.2.2/24", "fd00:2::2/64"),
-            (&server, "eth0", "10.0.2.1/24", "fd00:2::1/64"),
-        ] {
-            for (feature, value) in &options.features {
-                let status = ns
-                    .command("ethtool")
-                    .args(["-K", dev, feature, value])
-                    .status()
-                    .context("ethtool")?;
-                ensure!(
-                    status.success(),
-                    "ethtool -K {dev} {feature} {value}: {status}"
-                );
-            }
-            ip_batch_in(
-                ns.name(),
-                &format!(
-                    "addr add {v4} dev {dev}\naddr add {v6} dev {dev} nodad\nlink set {dev} up\n"
-                ),
-            )?;
+        for link in LINKS {
+            let ns = [&client, &proxy, &server][link.host];
+            link.configure(ns, &options.features)?;
         }
         ip_batch_in(
             c,
@@ -286,6 +266,84 @@ impl Topology {
                 v6: Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 1),
             },
         })
+    }
+}
+
+// Fixed link addresses, so that neighbours can be entered beforehand.
+const C0: &str = "02:00:00:00:01:01";
+const P0: &str = "02:00:00:00:01:02";
+const P1: &str = "02:00:00:00:02:02";
+const S0: &str = "02:00:00:00:02:01";
+
+/// One end of a veth pair: its host (index into client, proxy, server), its addresses and its neighbour's.
+struct Link {
+    host: usize,
+    dev: &'static str,
+    v4: &'static str,
+    v6: &'static str,
+    neighbour: (&'static str, &'static str),
+}
+
+const LINKS: [Link; 4] = [
+    Link {
+        host: 0,
+        dev: "eth0",
+        v4: "10.0.1.1",
+        v6: "fd00:1::1",
+        neighbour: ("fd00:1::2", P0),
+    },
+    Link {
+        host: 1,
+        dev: "eth0",
+        v4: "10.0.1.2",
+        v6: "fd00:1::2",
+        neighbour: ("fd00:1::1", C0),
+    },
+    Link {
+        host: 1,
+        dev: "eth1",
+        v4: "10.0.2.2",
+        v6: "fd00:2::2",
+        neighbour: ("fd00:2::1", S0),
+    },
+    Link {
+        host: 2,
+        dev: "eth0",
+        v4: "10.0.2.1",
+        v6: "fd00:2::1",
+        neighbour: ("fd00:2::2", P1),
+    },
+];
+
+impl Link {
+    fn configure(&self, ns: &Netns, features: &[(&str, &str)]) -> Result<()> {
+        let Self {
+            dev,
+            v4,
+            v6,
+            neighbour: (next, lladdr),
+            ..
+        } = self;
+        for (feature, value) in features {
+            let out = ns
+                .command("ethtool")
+                .args(["-K", dev, feature, value])
+                .output();
+            let out = out.context("run ethtool (package ethtool)")?;
+            ensure!(
+                out.status.success(),
+                "ethtool -K {dev} {feature} {value}: {}",
+                String::from_utf8_lossy(&out.stderr).trim()
+            );
+        }
+        // The first neighbour solicitation of a new link goes unanswered and costs a second; enter the answer.
+        ip_batch_in(
+            ns.name(),
+            &format!(
+                "addr add {v4}/24 dev {dev}\naddr add {v6}/64 dev {dev} nodad\nlink set {dev} up\n\
+                 -6 neigh replace {next} lladdr {lladdr} dev {dev} nud permanent\n"
+            ),
+        )
     }
 }
 
