@@ -112,14 +112,17 @@ pub(crate) struct Route {
 }
 
 impl Contestant {
-    /// The configuration file: the same for every proxy but for `lines`. No
-    /// log, since formatting and writing lines is not what is compared.
-    pub(crate) fn config(&self, threads: usize, routes: &[Route]) -> String {
+    /// The configuration file: the same for every proxy but for `lines`. It
+    /// logs in trials only: formatting and writing lines is not what is compared.
+    pub(crate) fn config(&self, threads: usize, routes: &[Route], log: bool) -> String {
         let mut text = format!(
-            "global\n    nbthread {threads}\n    maxconn 20000\n\n\
-             defaults\n    mode tcp\n    maxconn 20000\n    timeout connect 5s\n    \
+            "global\n    nbthread {threads}\n    maxconn 4096\n\n\
+             defaults\n    mode tcp\n    maxconn 4096\n    timeout connect 5s\n    \
              timeout client 1m\n    timeout server 1m\n"
         );
+        if log {
+            text.push_str("    log stdout format raw local0\n    option tcplog\n");
+        }
         for line in &self.lines {
             let _ = writeln!(text, "    {line}");
         }
@@ -159,15 +162,15 @@ mod tests {
 
     #[test]
     fn configurations_differ_in_the_contestants_lines_only() {
-        let ours = find("underpass-pipe").config(2, &[route()]);
-        let theirs = find("haproxy-copy").config(2, &[route()]);
+        let ours = find("underpass-pipe").config(2, &[route()], false);
+        let theirs = find("haproxy-copy").config(2, &[route()], false);
         assert_eq!(ours.replace("    offload pipe\n", ""), theirs);
         assert!(theirs.contains("    bind 10.0.0.1:8080\n    server s0 10.0.1.2:8000\n"));
     }
 
     #[test]
     fn lines_stand_in_defaults() {
-        let text = find("haproxy-splice").config(2, &[route()]);
+        let text = find("haproxy-splice").config(2, &[route()], false);
         let defaults = text.find("defaults").unwrap();
         let listen = text.find("listen").unwrap();
         let option = text.find("option splice-response").unwrap();
