@@ -43,7 +43,7 @@ impl Interrupt {
                         _ = term.recv() => {}
                     }
                     if seen.0.swap(true, Ordering::Relaxed) {
-                        std::process::exit(130);
+                        std::process::exit(i32::from(crate::INTERRUPTED));
                     }
                     eprintln!("stopping after this measurement; once more to stop at once");
                 }

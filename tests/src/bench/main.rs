@@ -18,7 +18,12 @@ mod stats;
 mod table;
 mod workload;
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitCode},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -36,11 +41,14 @@ use crate::{
 /// Starting, warming up and stopping a proxy, roughly, beyond the loads' own time.
 const OVERHEAD_SECONDS: f64 = 0.6;
 
-fn main() -> Result<()> {
+/// Exit status of a run that a signal cut short.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> Result<ExitCode> {
     let options = Options::parse();
     if options.list {
         options::list();
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let chosen = options.choose()?;
     let has = |kind| chosen.contestants.iter().any(|c| c.kind == kind);
@@ -117,7 +125,11 @@ fn main() -> Result<()> {
         "written: {}",
         out.join(format!("{name}.{{md,json}}")).display()
     );
-    Ok(())
+    Ok(if report.interrupted {
+        ExitCode::from(INTERRUPTED)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn announce(chosen: &Chosen, busy: f64) {

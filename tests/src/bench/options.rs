@@ -109,7 +109,7 @@ impl Options {
         ensure!(rounds > 0 && seconds > 0, "rounds and seconds start at 1");
         let has = |kind| contestants.iter().any(|c| c.kind == kind);
         let underpass = if has(Kind::Underpass) {
-            daemon::binary().context("(or leave our contestants out with --only)")?
+            daemon::binary().context("no daemon to measure (--only leaves it out)")?
         } else {
             PathBuf::new()
         };

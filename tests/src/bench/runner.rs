@@ -69,7 +69,8 @@ impl Runner {
                     );
                     trial.failure = Some(format!("{error:#}"));
                 }
-                if contestant.kind != Kind::Direct {
+                // Only our daemon says which path it took.
+                if contestant.kind == Kind::Underpass || trial.failure.is_some() {
                     report.trials.push(trial);
                 }
             }
