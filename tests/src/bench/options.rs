@@ -90,6 +90,7 @@ impl Options {
             self.workload.clone()
         };
         let mut contestants = contestant::all();
+        let mut only = self.only;
         for spec in &self.add {
             let added = contestant::parse_added(spec).with_context(|| spec.clone())?;
             ensure!(
@@ -97,12 +98,16 @@ impl Options {
                 "{:?} is already a contestant",
                 added.name
             );
+            // Who is added takes part, whatever else is chosen.
+            if !only.is_empty() {
+                only.push(added.name.clone());
+            }
             contestants.push(added);
         }
-        if self.only.is_empty() {
+        if only.is_empty() {
             contestants.retain(|c| c.by_default);
         } else {
-            contestants = pick("contestant", contestants, &self.only, |c| &c.name)?;
+            contestants = pick("contestant", contestants, &only, |c| &c.name)?;
         }
         let rounds = self.rounds.unwrap_or(if self.quick { 3 } else { 5 });
         let seconds = self.seconds.unwrap_or(if self.quick { 1 } else { 3 });
@@ -237,8 +242,9 @@ mod tests {
     #[test]
     fn added_contestants_need_a_name_of_their_own() {
         let named = "mine=haproxy:option splice-auto";
-        let chosen = choose(&["--add", named, "--only", "mine"]).unwrap();
-        assert_eq!(chosen.contestants[0].lines, ["option splice-auto"]);
+        let chosen = choose(&["--add", named, "--only", "direct"]).unwrap();
+        assert_eq!(chosen.contestants.len(), 2);
+        assert_eq!(chosen.contestants[1].lines, ["option splice-auto"]);
         assert!(choose(&["--add", "direct=haproxy", "--only", "direct"]).is_err());
     }
 }
