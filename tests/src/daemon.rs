@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::netns::Netns;
-use crate::process::{Output, Process};
+use crate::process::{Output, Process, eventually};
 use crate::record::Record;
 use crate::sys;
 
@@ -193,13 +193,18 @@ impl Daemon {
             .lines()
             .filter_map(|line| line.trim().strip_prefix("bind "));
         for address in binds.filter_map(|rest| rest.split_whitespace().next()) {
-            let found = if let Some(path) = address.strip_prefix("unix@") {
-                crate::process::eventually(BOUND, || Path::new(path).exists())
-            } else if let Some(Ok(port)) = address.rsplit(':').next().map(str::parse::<u16>) {
-                crate::process::eventually(BOUND, || self.listens_on(port))
-            } else {
-                true
+            let bound = || match address.strip_prefix("unix@") {
+                Some(path) => Path::new(path).exists(),
+                None => match address.rsplit(':').next().map(str::parse) {
+                    Some(Ok(port)) => self.listens_on(port),
+                    _ => true,
+                },
             };
+            let mut found = false;
+            eventually(BOUND, || {
+                found = bound();
+                found || self.process.is_silenced()
+            });
             ensure!(
                 found,
                 "{address} not bound within {BOUND:?}\n{}",

@@ -5,6 +5,9 @@
 
 pub mod daemon;
 pub mod netns;
+pub mod pattern;
+pub mod peer;
 pub mod process;
 pub mod record;
+pub mod rig;
 pub mod sys;

@@ -147,6 +147,12 @@ impl Process {
         }
     }
 
+    /// Whether the process has closed its standard error: it has ended, or is about to.
+    #[must_use]
+    pub fn is_silenced(&self) -> bool {
+        self.stderr.lock().closed
+    }
+
     /// Sends `signal`.
     ///
     /// # Errors

@@ -50,10 +50,11 @@ pub fn inherit_fd(command: &mut Command, fd: RawFd) {
     unsafe { command.pre_exec(keep) };
 }
 
-/// Raises this process's limit of open files to `limit` (children inherit it); never lowers it.
+/// Raises this process's limit of open files (children inherit it) to `limit`, or as near as the hard limit allows.
+/// Never lowers it.
 ///
 /// # Errors
-/// EPERM when `limit` is over the hard limit and the process may not raise that.
+/// When the kernel does not tell or take the limits.
 pub fn raise_open_files(limit: u64) -> io::Result<()> {
     let mut now = libc::rlimit {
         rlim_cur: 0,
@@ -65,8 +66,8 @@ pub fn raise_open_files(limit: u64) -> io::Result<()> {
         return Ok(());
     }
     let wanted = libc::rlimit {
-        rlim_cur: limit,
-        rlim_max: now.rlim_max.max(limit),
+        rlim_cur: limit.min(now.rlim_max),
+        rlim_max: now.rlim_max,
     };
     // SAFETY: `wanted` is a valid rlimit that the call only reads.
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) })

@@ -5,6 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use underpass_tests::netns::{Layout, LinkOptions, Topology};
+use underpass_tests::peer::{Buffers, Exchange, Peer};
+use underpass_tests::rig;
 
 fn names(net: &Topology) -> Vec<String> {
     [&net.client, &net.proxy, &net.server]
@@ -54,5 +56,22 @@ fn routed_hosts_talk_past_the_proxy() {
         let mut got = String::new();
         server.read_to_string(&mut got).unwrap();
         assert_eq!(got, "through");
+    }
+}
+
+/// The endpoints find nothing wrong where there is no proxy that could be at fault.
+#[test]
+fn endpoints_agree_without_a_proxy() {
+    let options = LinkOptions {
+        routed: true,
+        ..LinkOptions::default()
+    };
+    let net = Topology::hosts(&options).unwrap();
+    let address = (net.server_addr.ipv4(), 9000).into();
+    for buffers in [Buffers::default(), Buffers::both(2048)] {
+        let listener = net.server.run(|| rig::listen(address, buffers)).unwrap();
+        let client = net.client.run(|| Peer::connect(address, buffers)).unwrap();
+        let server: Peer = listener.accept().unwrap().0.into();
+        Exchange::new(1, 1 << 20, 1 << 20).run(&client, &server);
     }
 }
