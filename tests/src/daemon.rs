@@ -214,18 +214,29 @@ impl Daemon {
         Ok(())
     }
 
-    fn listens_on(&self, port: u16) -> bool {
-        // Columns: number, local address as HEX:PORT, remote address, state; 0A is LISTEN.
+    /// Whether a TCP socket of the daemon's namespace listens on `port`.
+    #[must_use]
+    pub fn listens_on(&self, port: u16) -> bool {
         let suffix = format!(":{port:04X}");
+        self.any_socket(|local, state| state == "0A" && local.ends_with(&suffix))
+    }
+
+    /// Whether a TCP socket of the daemon's namespace waits for the answer to its SYN.
+    #[must_use]
+    pub fn is_connecting(&self) -> bool {
+        self.any_socket(|_, state| state == "02")
+    }
+
+    fn any_socket(&self, is: impl Fn(&str, &str) -> bool) -> bool {
+        // Columns: number, local address as HEX:PORT, remote address, state.
         ["tcp", "tcp6"].iter().any(|table| {
             let path = format!("/proc/{}/net/{table}", self.pid());
             fs::read_to_string(path)
                 .unwrap_or_default()
                 .lines()
                 .any(|line| {
-                    let mut columns = line.split_whitespace().skip(1);
-                    columns.next().is_some_and(|local| local.ends_with(&suffix))
-                        && columns.nth(1) == Some("0A")
+                    let columns: Vec<&str> = line.split_whitespace().take(4).collect();
+                    matches!(columns[..], [_, local, _, state] if is(local, state))
                 })
         })
     }

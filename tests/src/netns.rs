@@ -269,6 +269,38 @@ impl Topology {
     }
 }
 
+/// An address of the server's network that no host has.
+const SILENT: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 77);
+
+impl Topology {
+    /// An address from which the daemon gets no answer at all, not even that there is no such host. Only between hosts.
+    ///
+    /// # Errors
+    /// When the neighbour cannot be entered.
+    pub fn silent_address(&self) -> Result<IpAddr> {
+        ensure!(
+            self.layout == Layout::Hosts,
+            "loopback has no silent addresses"
+        );
+        ip_batch_in(
+            self.proxy.name(),
+            &format!("neigh replace {SILENT} lladdr {S0} dev eth1 nud permanent\n"),
+        )?;
+        Ok(SILENT.into())
+    }
+
+    /// Gives the silent address to the server, which answers from then on.
+    ///
+    /// # Errors
+    /// When the address cannot be added.
+    pub fn add_silent_address(&self) -> Result<()> {
+        ip_batch_in(
+            self.server.name(),
+            &format!("addr add {SILENT}/24 dev eth0\n"),
+        )
+    }
+}
+
 // Fixed link addresses, so that neighbours can be entered beforehand.
 const C0: &str = "02:00:00:00:01:01";
 const P0: &str = "02:00:00:00:01:02";

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// One end of a flow.
 pub struct Peer {
     socket: Socket,
+    finished: AtomicBool,
 }
 
 /// What a peer asks of its socket before it connects or listens.
@@ -150,7 +151,10 @@ impl Peer {
         socket
             .set_write_timeout(Some(PATIENCE))
             .expect("a write timeout");
-        Self { socket }
+        Self {
+            socket,
+            finished: AtomicBool::new(false),
+        }
     }
 
     /// Connects from the calling thread's namespace.
@@ -249,10 +253,12 @@ impl Peer {
                 .min(usize::try_from(most - bytes).unwrap_or(usize::MAX));
             match (&self.socket).read(&mut buffer[..room]) {
                 Ok(0) => {
-                    return Received {
-                        bytes,
-                        end: End::Eof,
+                    let end = if self.was_reset() {
+                        End::Reset
+                    } else {
+                        End::Eof
                     };
+                    return Received { bytes, end };
                 }
                 Ok(got) => {
                     if let Err(what) = pattern.check(offset + bytes, &buffer[..got]) {
@@ -322,11 +328,19 @@ impl Peer {
         );
     }
 
+    /// A reset is told to one call only: when a sender on another thread got it, a receiver reads an end. The state
+    /// tells the two apart while this side has not ended its direction; after that nobody sends any more.
+    fn was_reset(&self) -> bool {
+        !self.finished.load(Ordering::Relaxed)
+            && sys::is_closed(self.socket.as_fd()).unwrap_or(false)
+    }
+
     /// Sends FIN, keeping the other direction.
     ///
     /// # Panics
     /// When the connection is gone.
     pub fn finish(&self) {
+        self.finished.store(true, Ordering::Relaxed);
         self.socket
             .shutdown(Shutdown::Write)
             .expect("shut down the sending side");
@@ -437,6 +451,19 @@ impl Exchange {
             got.bytes == bytes && got.end == End::Eof,
             "{who} expected {bytes} bytes and the end, got {got}"
         );
+    }
+}
+
+/// Shuts peers down when it is dropped by a panic, so that the threads that serve them end, and the test with them.
+pub struct HangUp<'a>(pub [&'a Peer; 2]);
+
+impl Drop for HangUp<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for peer in self.0 {
+                let _ = peer.socket.shutdown(Shutdown::Both);
+            }
+        }
     }
 }
 

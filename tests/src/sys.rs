@@ -105,6 +105,28 @@ pub fn unread(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(u64::try_from(bytes).unwrap_or_default())
 }
 
+/// Whether the TCP connection of `socket` is over in both directions: finished both ways, or reset.
+///
+/// # Errors
+/// EOPNOTSUPP and the like when `socket` is not a TCP socket.
+pub fn is_closed(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    const TCP_CLOSE: u8 = 7;
+    // The state is the first byte of TCP_INFO.
+    let mut state = 0_u8;
+    let mut length: libc::socklen_t = 1;
+    // SAFETY: `state` and `length` live through the call, and `length` says how much of `state` may be written.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(state == TCP_CLOSE)
+}
+
 fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 {
         Err(io::Error::last_os_error())
