@@ -304,10 +304,20 @@ impl Daemon {
         )
     }
 
-    /// Lines on standard error that are warnings.
+    /// Lines on standard error, but for empty ones and the one that says that it is ready.
+    #[must_use]
+    pub fn diagnostics(&self) -> Vec<String> {
+        let lines = self.process.lines(Output::Stderr);
+        lines
+            .into_iter()
+            .filter(|line| !line.is_empty() && !line.contains("ready"))
+            .collect()
+    }
+
+    /// Diagnostics that are warnings.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let lines = self.process.lines(Output::Stderr);
+        let lines = self.diagnostics();
         lines
             .into_iter()
             .filter(|line| line.to_lowercase().contains("warn"))

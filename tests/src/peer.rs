@@ -455,12 +455,12 @@ impl Exchange {
 }
 
 /// Shuts peers down when it is dropped by a panic, so that the threads that serve them end, and the test with them.
-pub struct HangUp<'a>(pub [&'a Peer; 2]);
+pub struct HangUp<'a>(pub Vec<&'a Peer>);
 
 impl Drop for HangUp<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            for peer in self.0 {
+            for peer in &self.0 {
                 let _ = peer.socket.shutdown(Shutdown::Both);
             }
         }

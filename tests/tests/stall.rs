@@ -21,6 +21,25 @@ const STILL: Duration = Duration::from_millis(700);
 /// How long a receiver stalls at most before the test goes on.
 const STALL: Duration = Duration::from_secs(5);
 
+/// Hosts whose sockets grow no larger than the bound of these tests assumes.
+///
+/// A kernel since 6.16 lets a single receive queue grow to 32 MB. On the paths through user space that queue is where a
+/// stalled flow waits, and its size is the administrator's; the kernel's own path does not queue there.
+fn hosts(layout: Layout, path: Path) -> Topology {
+    let net = Topology::new(layout).unwrap();
+    if path != Path::Redirect {
+        for host in [&net.client, &net.proxy, &net.server] {
+            host.sysctl("net/ipv4/tcp_rmem", "4096 131072 6291456")
+                .unwrap();
+        }
+    }
+    net
+}
+
+fn rig(layout: Layout, path: Path) -> Rig {
+    Rig::on(hosts(layout, path), path, false, Buffers::default(), |_| {})
+}
+
 /// Sends `all` bytes from `sender` at full speed while `receiver`, which has read `before` bytes, reads nothing; then
 /// reads everything.
 fn stall_then_drain(sender: &Peer, receiver: &Peer, seed: u64, before: u64, all: u64) {
@@ -32,7 +51,7 @@ fn stall_then_drain(sender: &Peer, receiver: &Peer, seed: u64, before: u64, all:
             assert!(sent.error.is_none(), "{sent:?}");
             sender.finish();
         });
-        let _hang_up = HangUp([sender, receiver]);
+        let _hang_up = HangUp(vec![sender, receiver]);
         receiver.receive_exact(pattern, 0, before);
         let (absorbed, stopped) = settle(&taken, STILL, STALL);
         let absorbed = absorbed - before;
@@ -48,7 +67,7 @@ fn stall_then_drain(sender: &Peer, receiver: &Peer, seed: u64, before: u64, all:
 }
 
 fn server_stalls(layout: Layout, path: Path) {
-    let rig = Rig::new(layout, path);
+    let rig = rig(layout, path);
     let (client, server) = rig.flow();
     stall_then_drain(&client, &server, 200, 0, 200 * MB);
     server.finish();
@@ -60,7 +79,7 @@ fn server_stalls(layout: Layout, path: Path) {
 }
 
 fn client_stalls(layout: Layout, path: Path) {
-    let rig = Rig::new(layout, path);
+    let rig = rig(layout, path);
     let (client, server) = rig.flow();
     stall_then_drain(&server, &client, 201, 0, 200 * MB);
     client.finish();
@@ -73,13 +92,7 @@ fn client_stalls(layout: Layout, path: Path) {
 
 /// The receiver stops in the middle of a fast transfer, when every window on the way has grown.
 fn stall_in_full_flight(layout: Layout, path: Path) {
-    let net = Topology::new(layout).unwrap();
-    for host in [&net.client, &net.proxy, &net.server] {
-        // What distributions have. Where it is more, a receive queue alone can be over the bound.
-        host.sysctl("net/ipv4/tcp_rmem", "4096 131072 6291456")
-            .unwrap();
-    }
-    let rig = Rig::on(net, path, false, Buffers::default(), |_| {});
+    let rig = rig(layout, path);
     let (client, server) = rig.flow_with(Buffers {
         send: Some(256 << 10),
         receive: None,
@@ -101,7 +114,7 @@ fn stall_in_full_flight(layout: Layout, path: Path) {
 /// Neither end reads while both send; then one drains, then the other.
 fn both_directions_stall(layout: Layout, path: Path) {
     let all = 64 * MB;
-    let rig = Rig::new(layout, path);
+    let rig = rig(layout, path);
     let (client, server) = rig.flow();
     let (up, down) = (Pattern::new(203), Pattern::new(204));
     let taken = [AtomicU64::new(0), AtomicU64::new(0)];
@@ -113,7 +126,7 @@ fn both_directions_stall(layout: Layout, path: Path) {
                 sender.finish();
             });
         }
-        let _hang_up = HangUp([&client, &server]);
+        let _hang_up = HangUp(vec![&client, &server]);
         for taken in &taken {
             let (absorbed, _) = settle(taken, STILL, STALL);
             assert!(absorbed <= CAP + SOCKETS, "{} MB were taken", absorbed / MB);
@@ -186,7 +199,7 @@ fn flips_under_load(layout: Layout, path: Path) {
 
 /// Replies stall while requests go on: what one direction does must not stop the other.
 fn one_direction_stalls_the_other_goes_on(layout: Layout, path: Path) {
-    let rig = Rig::new(layout, path);
+    let rig = rig(layout, path);
     let (client, server) = rig.flow();
     let (up, down) = (Pattern::new(207), Pattern::new(208));
     let (taken, stop) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -202,7 +215,7 @@ fn one_direction_stalls_the_other_goes_on(layout: Layout, path: Path) {
             server.finish();
             at
         });
-        let _hang_up = HangUp([&client, &server]);
+        let _hang_up = HangUp(vec![&client, &server]);
         settle(&taken, STILL, STALL);
         for round in 0..500 {
             client.send_all(up, round * 2000, 2000);
@@ -224,7 +237,15 @@ fn one_direction_stalls_the_other_goes_on(layout: Layout, path: Path) {
 /// Flows that stall all at once hold no more of the machine's memory than their caps and their sockets.
 fn memory_of_stalled_flows(layout: Layout, path: Path) {
     const FLOWS: u64 = 200;
-    let rig = Rig::with(layout, path, |config| {
+    let net = Topology::new(layout).unwrap();
+    for host in [&net.client, &net.proxy, &net.server] {
+        // A known bound for each socket, so that the sum has one.
+        host.sysctl("net/ipv4/tcp_rmem", "4096 131072 524288")
+            .unwrap();
+        host.sysctl("net/ipv4/tcp_wmem", "4096 16384 524288")
+            .unwrap();
+    }
+    let rig = Rig::on(net, path, false, Buffers::default(), |config| {
         config.global("tune.offload.cap 1m");
     });
     let small = Buffers {
@@ -240,17 +261,13 @@ fn memory_of_stalled_flows(layout: Layout, path: Path) {
         let (taken, done) = (&taken, &done);
         for (seed, (client, _)) in (1000..).zip(&flows) {
             scope.spawn(move || {
-                let sent = client.send_counted(
-                    Pattern::new(seed),
-                    0,
-                    all,
-                    Segments::Fixed(64 << 10),
-                    taken,
-                );
-                assert!(sent.error.is_none(), "{sent:?}");
+                // What is not taken is missed at the other end.
+                client.send_counted(Pattern::new(seed), 0, all, Segments::Fixed(64 << 10), taken);
                 client.finish();
             });
         }
+        let peers = flows.iter().flat_map(|(client, server)| [client, server]);
+        let _hang_up = HangUp(peers.collect());
         let (absorbed, _) = settle(taken, STILL, STALL);
         let used = before.saturating_sub(free_memory());
         eprintln!(
@@ -258,8 +275,8 @@ fn memory_of_stalled_flows(layout: Layout, path: Path) {
             absorbed / MB,
             used / MB
         );
-        // Per flow: the cap, the daemon's two sockets, the receiver's socket, the sender's thread and buffers.
-        let sockets = 2 * MB + MB / 2;
+        // Per flow: the cap, the daemon's two sockets, the receiver's, the sender's, and what threads need.
+        let sockets = 4 * MB / 2;
         assert!(
             used <= FLOWS * (MB + sockets),
             "{FLOWS} stalled flows hold {} MB",
