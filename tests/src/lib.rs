@@ -1,1 +1,13 @@
-//! Helpers shared by the end-to-end tests.
+//! Helpers shared by the end-to-end tests and the benches: network namespaces as hosts, the daemon as a child
+//! process, and traffic endpoints that notice any byte that is missing, repeated or out of place.
+//!
+//! Everything here needs root: namespaces, veth pairs and eBPF are the subject of the tests.
+
+pub mod daemon;
+pub mod netns;
+pub mod pattern;
+pub mod peer;
+pub mod process;
+pub mod record;
+pub mod rig;
+pub mod sys;

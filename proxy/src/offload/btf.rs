@@ -4,7 +4,7 @@
 //! here and passes it in as a global.
 
 use anyhow::{Context, Result, anyhow, bail};
-use btf_rs::{Btf, Type};
+use btf_rs::{Backend, Btf, Type};
 
 /// Where the running kernel shows its BTF.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -14,7 +14,11 @@ const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// # Errors
 /// When the kernel has no BTF, or no such structure or field.
 pub fn field_offset(name: &str, field: &str) -> Result<u32> {
-    let btf = Btf::from_file(VMLINUX).with_context(|| format!("reading {VMLINUX}"))?;
+    // One name is looked up: mapping the file is far cheaper than parsing all of it, which only
+    // kernels before 6.16 need.
+    let btf = Btf::from_file_with_backend(VMLINUX, Backend::Mmap)
+        .or_else(|_| Btf::from_file(VMLINUX))
+        .with_context(|| format!("reading {VMLINUX}"))?;
     let types = btf
         .resolve_types_by_name(name)
         .map_err(|error| anyhow!("{error}"))?;

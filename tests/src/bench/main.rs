@@ -1,0 +1,168 @@
+//! `underpass-bench`: Underpass, haproxy and no proxy at all under the same loads, interleaved, in one run.
+//!
+//! See `docs/bench.md` for the method. Needs root: the hosts are network namespaces.
+
+mod bulk;
+mod contestant;
+mod cpu;
+mod interrupt;
+mod load;
+mod machine;
+mod options;
+mod plan;
+mod report;
+mod runner;
+mod service;
+mod site;
+mod stats;
+mod table;
+mod workload;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::{
+    contestant::Kind,
+    cpu::background,
+    interrupt::Interrupt,
+    options::{Chosen, Options},
+    report::{Entrant, Report, Settings},
+    runner::Runner,
+    site::Site,
+};
+
+/// Starting, warming up and stopping a proxy, roughly, beyond the loads' own time.
+const OVERHEAD_SECONDS: f64 = 0.6;
+
+/// Exit status of a run that a signal cut short.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    if options.list {
+        options::list();
+        return Ok(ExitCode::SUCCESS);
+    }
+    let chosen = options.choose()?;
+    let has = |kind| chosen.contestants.iter().any(|c| c.kind == kind);
+    let machine = machine::describe(&chosen.programs, has(Kind::Underpass), has(Kind::Haproxy))?;
+    let interrupt = Interrupt::listen()?;
+    underpass_tests::sys::raise_open_files(65_536).context("raise the limit of open files")?;
+    let idle = background(Duration::from_secs(1))?;
+    let dir = tempfile::Builder::new()
+        .prefix("underpass-bench-")
+        .tempdir()?;
+    runner::prepare(dir.path())?;
+    let sites = chosen
+        .topologies
+        .iter()
+        .map(|(name, layout)| Site::build(name, *layout, chosen.threads, dir.path()))
+        .collect::<Result<Vec<_>>>()?;
+
+    let settings = Settings {
+        date: date()?,
+        rounds: chosen.rounds,
+        seconds: chosen.seconds,
+        warm_up_seconds: chosen.warm_up,
+        threads: chosen.threads,
+        background_busy: idle.busy_share(),
+    };
+    announce(&chosen, settings.background_busy);
+    let Chosen {
+        contestants,
+        workloads,
+        programs,
+        rounds,
+        seconds,
+        warm_up,
+        threads,
+        name,
+        out,
+        ..
+    } = chosen;
+    let runner = Runner {
+        sites,
+        workloads,
+        contestants,
+        programs,
+        rounds,
+        seconds,
+        warm_up,
+        threads,
+        dir: dir.path().to_owned(),
+        interrupt,
+    };
+    let mut report = Report {
+        machine,
+        settings,
+        entrants: runner
+            .contestants
+            .iter()
+            .map(|c| Entrant {
+                name: c.name.clone(),
+                reference: c.kind == Kind::Haproxy,
+                ours: c.kind == Kind::Underpass,
+                lines: c.lines.clone(),
+            })
+            .collect(),
+        trials: Vec::new(),
+        cells: runner.cells(),
+        groups: Vec::new(),
+        interrupted: false,
+    };
+    runner.trials(&mut report);
+    // Written after every round: a long run that dies leaves what it has.
+    runner.rounds(&mut report, |report| write(report, &out, &name))?;
+    println!("{}", table::render(&report));
+    eprintln!(
+        "written: {}",
+        out.join(format!("{name}.{{md,json}}")).display()
+    );
+    Ok(if report.interrupted {
+        ExitCode::from(INTERRUPTED)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn announce(chosen: &Chosen, busy: f64) {
+    let cells = chosen.topologies.len() * chosen.workloads.len() * chosen.contestants.len();
+    let each = load::to_f64(chosen.seconds + chosen.warm_up) + OVERHEAD_SECONDS;
+    let total = load::to_f64((cells * chosen.rounds) as u64) * each;
+    eprintln!(
+        "{cells} cells, {} rounds: about {:.0} min",
+        chosen.rounds,
+        (total / 60.0).ceil()
+    );
+    if busy > 0.05 {
+        eprintln!(
+            "warning: {:.0} % of the machine is busy with something else; the figures will show it",
+            busy * 100.0
+        );
+    }
+}
+
+fn write(report: &mut Report, out: &Path, name: &str) -> Result<()> {
+    report.summarise();
+    fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+    let json = out.join(format!("{name}.json"));
+    fs::write(&json, serde_json::to_string_pretty(report)? + "\n")
+        .with_context(|| json.display().to_string())?;
+    let markdown = out.join(format!("{name}.md"));
+    fs::write(&markdown, table::render(report)).with_context(|| markdown.display().to_string())
+}
+
+fn date() -> Result<String> {
+    let out = Command::new("date")
+        .args(["-u", "+%Y-%m-%dT%H:%M:%SZ"])
+        .output()
+        .context("run date")?;
+    Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
+}
