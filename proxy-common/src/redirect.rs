@@ -27,8 +27,7 @@ pub struct Control {
     pub forwarded: u64,
     /// Most bytes that may be between the source and the target's acknowledgement.
     pub cap: u64,
-    /// Stream position of the target (its `bytes_acked` when all is acknowledged) at which
-    /// `redirected` and `forwarded` count zero.
+    /// Bytes ever written to the target when `redirected` and `forwarded` count zero.
     pub base: u64,
     /// Keeps the record on a cache line of its own.
     pub reserved: [u64; 3],
@@ -66,22 +65,50 @@ pub enum Verdict {
     Redirect,
     /// Leave it to user space; call [`passed`].
     Pass,
-    /// No payload (a bare FIN): leave it alone, count nothing.
+    /// No payload (a bare FIN): drop the empty segment, count nothing. The socket knows of its end
+    /// by then; an empty segment that is passed while the socket's psock has something queued
+    /// makes the kernel believe that sending failed.
     Ignore,
 }
 
-/// Bytes that have left the source and that the target's peer has not acknowledged.
+/// How the target stands, read from its socket without its lock: close enough to gate on. Bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Target {
+    /// Acknowledged by its peer; may run ahead by the SYN and the FIN, which TCP counts as one
+    /// byte each.
+    pub acked: u64,
+    /// Written and not acknowledged.
+    pub unacked: u32,
+    /// Memory of its send queue.
+    pub queued: u32,
+    /// Limit of that memory.
+    pub limit: u32,
+}
+
+/// `a - b` of two counters that wrap, 0 where `b` is ahead.
+#[inline(always)]
+fn ahead(a: u64, b: u64) -> u64 {
+    let by = a.wrapping_sub(b) as i64;
+    if by > 0 { by as u64 } else { 0 }
+}
+
+/// Whether `len` more bytes may be redirected to the target.
 ///
-/// `acked` may run ahead of our count by the SYN and the FIN, which TCP counts as one byte each.
+/// Two bounds hold. The cap, on everything that is not acknowledged. And the target's own send
+/// queue: what is redirected must fit into it, because what does not fit waits on the target's
+/// psock, and as long as something waits there, bytes that are *received* on that same socket can
+/// neither be read nor be charged to its receive buffer, whose window then never closes.
+/// Bytes that already wait there count double, for the overhead of small segments.
 #[inline(always)]
 #[must_use]
-pub fn outstanding(control: &Control, state: &State, acked: u64) -> u64 {
+pub fn has_room(control: &Control, state: &State, len: u32, target: &Target) -> bool {
     let sent = control
         .base
         .wrapping_add(state.redirected)
         .wrapping_add(control.forwarded);
-    let behind = sent.wrapping_sub(acked) as i64;
-    if behind > 0 { behind as u64 } else { 0 }
+    let waiting = ahead(sent, target.acked.wrapping_add(u64::from(target.unacked)));
+    ahead(sent, target.acked) < control.cap
+        && u64::from(target.queued) + 2 * waiting + u64::from(len) <= u64::from(target.limit)
 }
 
 /// Makes `state` belong to the control's epoch.
@@ -99,16 +126,16 @@ pub fn adopt_epoch(control: &Control, state: &mut State) {
 
 /// Decides on a segment of `len` payload bytes.
 ///
-/// `acked` is the target's `bytes_acked`, or `None` where the target could not be looked up; the
-/// segment then stays with user space, because a redirect without a target would lose it.
+/// `target` is `None` where it could not be looked up; the segment then stays with user space,
+/// because a redirect without a target would lose it.
 #[inline(always)]
-pub fn decide(control: &Control, state: &mut State, len: u32, acked: Option<u64>) -> Verdict {
+pub fn decide(control: &Control, state: &mut State, len: u32, target: Option<&Target>) -> Verdict {
     if len == 0 {
         return Verdict::Ignore;
     }
     adopt_epoch(control, state);
-    let room = match acked {
-        Some(acked) => control.want != 0 && outstanding(control, state, acked) < control.cap,
+    let room = match target {
+        Some(target) => control.want != 0 && has_room(control, state, len, target),
         None => false,
     };
     if state.mode == MODE_KERNEL {
@@ -147,8 +174,15 @@ pub fn passed(state: &mut State, len: u32, now_ns: u64) {
     state.last_ns = now_ns;
 }
 
-/// Byte offset of `tcp_sock.bytes_acked` in the running kernel: the name of the loader's global.
-pub const GLOBAL_BYTES_ACKED: &str = "TCP_SOCK_BYTES_ACKED";
+/// The kernel's fields that the program reads from a target: structure, field, and the name of
+/// the global in which the loader passes the field's byte offset.
+pub const TARGET_FIELDS: [(&str, &str, &str); 5] = [
+    ("tcp_sock", "bytes_acked", "OFFSET_BYTES_ACKED"),
+    ("tcp_sock", "write_seq", "OFFSET_WRITE_SEQ"),
+    ("tcp_sock", "snd_una", "OFFSET_SND_UNA"),
+    ("sock", "sk_wmem_queued", "OFFSET_WMEM_QUEUED"),
+    ("sock", "sk_sndbuf", "OFFSET_SNDBUF"),
+];
 
 #[cfg(test)]
 mod tests {
@@ -164,11 +198,19 @@ mod tests {
         }
     }
 
+    fn acked(acked: u64) -> Target {
+        Target {
+            acked,
+            limit: 1 << 20,
+            ..Target::default()
+        }
+    }
+
     #[test]
-    fn a_bare_fin_is_left_alone() {
+    fn a_bare_fin_is_dropped_and_not_counted() {
         let mut state = State::default();
         assert_eq!(
-            decide(&control(10), &mut state, 0, Some(100)),
+            decide(&control(10), &mut state, 0, Some(&acked(100))),
             Verdict::Ignore
         );
         assert_eq!(state, State::default());
@@ -179,21 +221,45 @@ mod tests {
         let mut control = control(10);
         let mut state = State::default();
         assert_eq!(
-            decide(&control, &mut state, 10, Some(100)),
+            decide(&control, &mut state, 10, Some(&acked(100))),
             Verdict::Redirect
         );
         redirected(&mut state, 10, 1);
-        assert_eq!(decide(&control, &mut state, 5, Some(100)), Verdict::Pass);
+        assert_eq!(
+            decide(&control, &mut state, 5, Some(&acked(100))),
+            Verdict::Pass
+        );
         passed(&mut state, 5, 2);
         // The target has room again, but user space still holds five bytes.
-        assert_eq!(decide(&control, &mut state, 5, Some(110)), Verdict::Pass);
+        assert_eq!(
+            decide(&control, &mut state, 5, Some(&acked(110))),
+            Verdict::Pass
+        );
         passed(&mut state, 5, 3);
         control.forwarded = 10;
         assert_eq!(
-            decide(&control, &mut state, 5, Some(120)),
+            decide(&control, &mut state, 5, Some(&acked(120))),
             Verdict::Redirect
         );
         assert_eq!(state.flips, 3);
+    }
+
+    #[test]
+    fn what_is_redirected_fits_into_the_targets_send_queue() {
+        let control = control(1 << 30);
+        let mut state = State::default();
+        let mut target = Target {
+            queued: 900,
+            limit: 1000,
+            ..acked(100)
+        };
+        assert!(!has_room(&control, &state, 101, &target));
+        assert!(has_room(&control, &state, 100, &target));
+        // What waits on the psock counts twice, until TCP has taken it.
+        redirected(&mut state, 40, 1);
+        assert!(!has_room(&control, &state, 21, &target));
+        target.unacked = 40;
+        assert!(has_room(&control, &state, 100, &target));
     }
 
     #[test]
@@ -207,11 +273,14 @@ mod tests {
         let mut control = control(1000);
         control.forwarded = 0u64.wrapping_sub(7);
         let mut state = State::default();
-        assert_eq!(decide(&control, &mut state, 1, Some(100)), Verdict::Pass);
+        assert_eq!(
+            decide(&control, &mut state, 1, Some(&acked(100))),
+            Verdict::Pass
+        );
         passed(&mut state, 1, 1);
         control.forwarded = control.forwarded.wrapping_add(8);
         assert_eq!(
-            decide(&control, &mut state, 1, Some(108)),
+            decide(&control, &mut state, 1, Some(&acked(108))),
             Verdict::Redirect
         );
     }
@@ -228,13 +297,15 @@ mod tests {
             ..State::default()
         };
         control.forwarded = 0u64.wrapping_sub(1);
-        assert_eq!(decide(&control, &mut state, 1, Some(100)), Verdict::Pass);
+        assert_eq!(
+            decide(&control, &mut state, 1, Some(&acked(100))),
+            Verdict::Pass
+        );
         assert_eq!((state.passed, state.redirected, state.flips), (0, 0, 0));
     }
 
     #[test]
     fn acknowledgements_ahead_of_the_count_leave_room() {
-        let control = control(1);
-        assert_eq!(outstanding(&control, &State::default(), 101), 0);
+        assert!(has_room(&control(1), &State::default(), 1, &acked(101)));
     }
 }

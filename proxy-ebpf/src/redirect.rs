@@ -13,7 +13,7 @@ use aya_ebpf::macros::{map, stream_verdict};
 use aya_ebpf::maps::{Array, HashMap, RingBuf, SockMap};
 use aya_ebpf::programs::SkBuffContext;
 use aya_log_ebpf::debug;
-use underpass_common::redirect::{self, Control, State, Verdict, peer_index};
+use underpass_common::redirect::{self, Control, State, Target, Verdict, peer_index};
 
 /// Both sockets of every flow, without a program: where redirected segments go.
 #[map]
@@ -45,17 +45,30 @@ static EVENTS_LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 const BPF_F_MMAPABLE: u32 = 1 << 10;
 
-/// Where `bytes_acked` stands in the running kernel's `tcp_sock`; the loader sets it.
-// SAFETY: no other symbol of this object has the name.
-#[unsafe(no_mangle)]
-static TCP_SOCK_BYTES_ACKED: u64 = 0;
+/// Byte offsets of the running kernel's fields; the loader sets them from its BTF, under the names
+/// of `redirect::TARGET_FIELDS`.
+macro_rules! offsets {
+    ($($name:ident),*) => {$(
+        // SAFETY: no other symbol of this object has the name.
+        #[unsafe(no_mangle)]
+        static $name: u32 = 0;
+    )*};
+}
+offsets!(
+    OFFSET_BYTES_ACKED,
+    OFFSET_WRITE_SEQ,
+    OFFSET_SND_UNA,
+    OFFSET_WMEM_QUEUED,
+    OFFSET_SNDBUF
+);
 
 /// Entry point: the verdict on one received segment.
 #[stream_verdict]
 pub fn underpass_verdict(ctx: SkBuffContext) -> u32 {
     let len = ctx.len();
     if len == 0 {
-        return sk_action::SK_PASS;
+        // A bare FIN: see `Verdict::Ignore` for why it is not passed.
+        return sk_action::SK_DROP;
     }
     // SAFETY: the context is the one the kernel gave this program.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
@@ -78,7 +91,8 @@ pub fn underpass_verdict(ctx: SkBuffContext) -> u32 {
 fn verdict(ctx: &SkBuffContext, index: u32, len: u32, control: &Control, state: &mut State) -> u32 {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let decision = redirect::decide(control, state, len, target_acked(peer_index(index)));
+    let target = read_target(peer_index(index));
+    let decision = redirect::decide(control, state, len, target.as_ref());
     // The helper answers SK_DROP when the target is gone: dropping would lose bytes that are
     // already acknowledged, so the segment is passed instead.
     if decision == Verdict::Redirect && redirect_to(ctx, peer_index(index)) {
@@ -107,9 +121,9 @@ fn redirect_to(ctx: &SkBuffContext, target: u32) -> bool {
     unsafe { TARGETS.redirect_skb(ctx, target, 0) as u32 == sk_action::SK_PASS }
 }
 
-/// `tcp_sock.bytes_acked` of the target, bytes; `None` where there is no such socket any more.
+/// How the target stands; `None` where there is no such socket any more.
 #[inline(always)]
-fn target_acked(index: u32) -> Option<u64> {
+fn read_target(index: u32) -> Option<Target> {
     // SAFETY: map and key are valid for the call; the verifier knows the result as a referenced
     // socket, which the one `bpf_sk_release` below gives back on every way out.
     let sock = unsafe {
@@ -122,23 +136,31 @@ fn target_acked(index: u32) -> Option<u64> {
         return None;
     }
     // SAFETY: `sock` is a live socket reference.
-    let tcp = unsafe { bpf_skc_to_tcp_sock(sock) };
-    let acked = if tcp.is_null() {
+    let tcp = unsafe { bpf_skc_to_tcp_sock(sock) }.cast::<u8>();
+    let target = if tcp.is_null() {
         None
     } else {
-        // SAFETY: `tcp` is a `tcp_sock` and the offset was read from the running kernel's BTF; the
-        // verifier checks the access against that BTF.
-        let at = unsafe { tcp.cast::<u8>().add(offset_of_acked()).cast::<u64>() };
-        // SAFETY: as above.
-        Some(unsafe { ptr::read_volatile(at) })
+        // A `tcp_sock` starts with its `sock`, so one pointer serves both structures.
+        let write_seq: u32 = field(tcp, &OFFSET_WRITE_SEQ);
+        let snd_una: u32 = field(tcp, &OFFSET_SND_UNA);
+        Some(Target {
+            acked: field(tcp, &OFFSET_BYTES_ACKED),
+            unacked: write_seq.wrapping_sub(snd_una),
+            queued: field(tcp, &OFFSET_WMEM_QUEUED),
+            limit: field(tcp, &OFFSET_SNDBUF),
+        })
     };
     // SAFETY: gives back the reference taken above, once.
     unsafe { bpf_sk_release(sock.cast::<bpf_sock>().cast()) };
-    acked
+    target
 }
 
+/// Reads a kernel structure's field at the offset that the loader left in `offset`.
 #[inline(always)]
-fn offset_of_acked() -> usize {
-    // SAFETY: a load of a global that only the loader writes.
-    unsafe { ptr::read_volatile(&raw const TCP_SOCK_BYTES_ACKED) as usize }
+fn field<T: Copy>(base: *const u8, offset: &'static u32) -> T {
+    // SAFETY: a load of a global that only the loader writes, before the program runs.
+    let offset = unsafe { ptr::read_volatile(offset) } as usize;
+    // SAFETY: the offset was read from the running kernel's BTF for this field, and the verifier
+    // checks position and size of the load against that same BTF.
+    unsafe { ptr::read_volatile(base.add(offset).cast::<T>()) }
 }

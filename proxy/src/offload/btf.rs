@@ -9,30 +9,44 @@ use btf_rs::{Backend, Btf, Type};
 /// Where the running kernel shows its BTF.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Byte offset of `field` in the structure `name`, looking through anonymous members.
-///
-/// # Errors
-/// When the kernel has no BTF, or no such structure or field.
-pub fn field_offset(name: &str, field: &str) -> Result<u32> {
-    // One name is looked up: mapping the file is far cheaper than parsing all of it, which only
-    // kernels before 6.16 need.
-    let btf = Btf::from_file_with_backend(VMLINUX, Backend::Mmap)
-        .or_else(|_| Btf::from_file(VMLINUX))
-        .with_context(|| format!("reading {VMLINUX}"))?;
-    let types = btf
-        .resolve_types_by_name(name)
-        .map_err(|error| anyhow!("{error}"))?;
-    for found in types {
-        if let Type::Struct(structure) = found
-            && let Some(bits) = find(&btf, &structure.members, field)?
-        {
-            if bits % 8 != 0 {
-                bail!("{name}.{field} is a bit field");
-            }
-            return Ok(bits / 8);
-        }
+/// The running kernel's types.
+pub struct Kernel(Btf);
+
+impl Kernel {
+    /// Opens the running kernel's BTF.
+    ///
+    /// # Errors
+    /// When the kernel shows none.
+    pub fn open() -> Result<Self> {
+        // A few names are looked up: mapping the file is far cheaper than parsing all of it,
+        // which only kernels before 6.16 need.
+        Btf::from_file_with_backend(VMLINUX, Backend::Mmap)
+            .or_else(|_| Btf::from_file(VMLINUX))
+            .map(Self)
+            .with_context(|| format!("reading {VMLINUX}"))
     }
-    bail!("the kernel has no {name}.{field}")
+
+    /// Byte offset of `field` in the structure `name`, looking through anonymous members.
+    ///
+    /// # Errors
+    /// When the kernel has no such structure or field, or it is a bit field.
+    pub fn field_offset(&self, name: &str, field: &str) -> Result<u32> {
+        let types = self
+            .0
+            .resolve_types_by_name(name)
+            .map_err(|error| anyhow!("{error}"))?;
+        for found in types {
+            if let Type::Struct(structure) = found
+                && let Some(bits) = find(&self.0, &structure.members, field)?
+            {
+                if bits % 8 != 0 {
+                    bail!("{name}.{field} is a bit field");
+                }
+                return Ok(bits / 8);
+            }
+        }
+        bail!("the kernel has no {name}.{field}")
+    }
 }
 
 fn find(btf: &Btf, members: &[btf_rs::Member], field: &str) -> Result<Option<u32>> {

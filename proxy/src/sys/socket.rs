@@ -160,6 +160,14 @@ pub fn set_keepalive(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option::<libc::c_int>(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, &1)
 }
 
+/// Sets `TCP_WINDOW_CLAMP`: the largest window that is advertised from now on, bytes.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_window_clamp(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, &bytes)
+}
+
 /// Sets `IP_BIND_ADDRESS_NO_PORT`: a bind to port 0 leaves the choice of the port to connect.
 ///
 /// # Errors

@@ -87,8 +87,9 @@ enum Phase {
 enum Held {
     /// They were taken out of the source's queue before the hand-over.
     Taken(usize),
-    /// They are still in the source's queue.
-    Peeked(usize),
+    /// They are still in the source's queue, of which `all` were peeked at and `left` are not
+    /// written yet.
+    Peeked { left: usize, all: usize },
 }
 
 /// One redirected direction.
@@ -111,6 +112,8 @@ pub struct Direction {
     ended: bool,
     publish: Option<(u64, usize)>,
     counts: Counts,
+    /// What had been redirected when the target's queue was last found drained.
+    drained: u64,
     readable: bool,
 }
 
@@ -133,6 +136,7 @@ impl Direction {
             ended: false,
             publish: None,
             counts: Counts::default(),
+            drained: 0,
             readable: true,
         }
     }
@@ -160,6 +164,13 @@ impl Direction {
         self.phase == Phase::Done
     }
 
+    /// Whether the source's window should be kept small: user space is fetching passed bytes, and
+    /// only a sender that is held back lets it catch up.
+    #[must_use]
+    pub fn wants_small_window(&self) -> bool {
+        self.enrolled && !self.fin && self.counts.passed != self.forwarded
+    }
+
     /// Whether the verdict sees the source.
     #[must_use]
     pub fn is_enrolled(&self) -> bool {
@@ -180,7 +191,7 @@ impl Direction {
 
     fn held(&self) -> usize {
         match self.held {
-            Held::Taken(count) | Held::Peeked(count) => count,
+            Held::Taken(left) | Held::Peeked { left, .. } => left,
         }
     }
 
@@ -224,17 +235,22 @@ impl Direction {
                     if self.blocked {
                         return Step::AwaitRoom;
                     }
-                    if self.held() > 0 {
+                    if self.owes() && self.counts.redirected != self.drained {
+                        // The program had its turn again, between a publication and now, and has
+                        // passed bytes once more.
+                        self.phase = Phase::Draining;
+                        self.looked = false;
+                    } else if self.held() > 0 {
                         return Step::Write;
-                    }
-                    if self.owes() {
+                    } else if self.owes() {
                         if self.looked {
                             self.looked = false;
                             return Step::LookAgain;
                         }
                         return Step::Peek;
+                    } else {
+                        self.phase = Phase::Carrying;
                     }
-                    self.phase = Phase::Carrying;
                 }
                 Phase::Finishing => {
                     if self.owes() {
@@ -264,7 +280,10 @@ impl Direction {
         }
         self.looked = false;
         match self.phase {
-            Phase::Draining => self.phase = Phase::Copying,
+            Phase::Draining => {
+                self.phase = Phase::Copying;
+                self.drained = self.counts.redirected;
+            }
             Phase::Finishing if self.ended => self.phase = Phase::Closing,
             _ => {}
         }
@@ -275,7 +294,10 @@ impl Direction {
     pub fn peeked(&mut self, found: Peeked) {
         match found {
             Peeked::Bytes(count) => {
-                self.held = Held::Peeked(count);
+                self.held = Held::Peeked {
+                    left: count,
+                    all: count,
+                };
                 if self.phase == Phase::Finishing {
                     // Bytes that no verdict saw: they go the way of passed ones.
                     self.phase = Phase::Draining;
@@ -314,12 +336,16 @@ impl Direction {
                 self.forwarded = self.forwarded.wrapping_add(count as u64);
                 self.publish = Some((self.forwarded, 0));
             }
-            Held::Peeked(left) => {
+            Held::Peeked { left, all } => {
                 *left -= count;
-                if self.enrolled {
-                    self.forwarded = self.forwarded.wrapping_add(count as u64);
+                if *left == 0 {
+                    // All at once: only while nothing is consumed does the window stay shut, and
+                    // only then is there a moment at which nothing more is being passed.
+                    if self.enrolled {
+                        self.forwarded = self.forwarded.wrapping_add(*all as u64);
+                    }
+                    self.publish = Some((self.forwarded, *all));
                 }
-                self.publish = Some((self.forwarded, count));
             }
         }
     }

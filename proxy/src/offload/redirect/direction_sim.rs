@@ -5,9 +5,12 @@
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
-use underpass_common::redirect::{self, Control, State, Verdict};
+use underpass_common::redirect::{self, Control, State, Target, Verdict};
 
 use super::{Counts, Direction, Peeked, Step};
+
+/// Bytes that one verdict decides on at most.
+const LARGEST_SEGMENT: u64 = 100;
 
 /// One direction as the kernel has it.
 struct Kernel {
@@ -37,8 +40,13 @@ struct Kernel {
 impl Kernel {
     fn verdict(&mut self, bytes: Vec<u64>) {
         let len = bytes.len() as u32;
-        let acked = Some(self.received.len() as u64);
-        match redirect::decide(&self.control, &mut self.state, len, acked) {
+        let target = Target {
+            acked: self.received.len() as u64,
+            unacked: self.sending.len() as u32,
+            queued: self.sending.len() as u32,
+            limit: 2 * self.sndbuf as u32,
+        };
+        match redirect::decide(&self.control, &mut self.state, len, Some(&target)) {
             Verdict::Ignore => {}
             Verdict::Redirect => {
                 redirect::redirected(&mut self.state, len, 0);
@@ -99,7 +107,6 @@ enum Event {
     Acknowledge(usize),
     QueuePassed(usize),
     UserSteps(usize),
-    Want(bool),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -107,9 +114,9 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (1u64..40).prop_map(Event::Receive),
         3 => Just(Event::TcpTakes),
         3 => (1usize..40).prop_map(Event::Acknowledge),
-        3 => (1usize..60).prop_map(Event::QueuePassed),
-        4 => (1usize..8).prop_map(Event::UserSteps),
-        1 => any::<bool>().prop_map(Event::Want),
+        4 => (1usize..60).prop_map(Event::QueuePassed),
+        8 => (1usize..4).prop_map(Event::UserSteps),
+
     ]
 }
 
@@ -148,7 +155,7 @@ fn user(machine: &mut Direction, kernel: &mut Kernel, held: &mut VecDeque<u64>, 
             Step::Peek => {
                 if !kernel.readable.is_empty() {
                     held.clear();
-                    held.extend(kernel.readable.iter().take(25));
+                    held.extend(kernel.readable.iter().take(60));
                     machine.peeked(Peeked::Bytes(held.len()));
                 } else if kernel.fin_sent && kernel.passing.is_empty() {
                     machine.peeked(Peeked::End);
@@ -171,7 +178,44 @@ fn user(machine: &mut Direction, kernel: &mut Kernel, held: &mut VecDeque<u64>, 
     }
 }
 
-fn run(total: u64, cap: u64, sndbuf: usize, taken: u64, unread: u64, events: Vec<Event>) {
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    total: u64,
+    cap: u64,
+    sndbuf: usize,
+    window: usize,
+    taken: u64,
+    unread: u64,
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    (
+        0u64..3000,
+        1u64..400,
+        1usize..100,
+        1usize..200,
+        0u64..100,
+        0u64..100,
+    )
+        .prop_map(|(total, cap, sndbuf, window, taken, unread)| Shape {
+            total,
+            cap,
+            sndbuf,
+            window,
+            taken,
+            unread,
+        })
+}
+
+fn run(shape: Shape, events: Vec<Event>) {
+    let Shape {
+        total,
+        cap,
+        sndbuf,
+        window,
+        taken,
+        unread,
+    } = shape;
     let taken = taken.min(total);
     let unread = unread.min(total - taken);
     let mut kernel = Kernel {
@@ -223,7 +267,7 @@ fn run(total: u64, cap: u64, sndbuf: usize, taken: u64, unread: u64, events: Vec
         match event {
             Event::Receive(len) => {
                 // The window: what user space has not read is not acknowledged by its reader.
-                if kernel.passing.len() + kernel.readable.len() < 200 {
+                if kernel.passing.len() + kernel.readable.len() < window {
                     kernel.receive(len);
                 }
             }
@@ -237,7 +281,6 @@ fn run(total: u64, cap: u64, sndbuf: usize, taken: u64, unread: u64, events: Vec
                 }
             }
             Event::UserSteps(steps) => user(&mut machine, &mut kernel, &mut held, steps),
-            Event::Want(want) => kernel.control.want = u64::from(want),
         }
         if kernel.next == kernel.total && !kernel.fin_sent {
             kernel.fin_sent = true;
@@ -245,7 +288,7 @@ fn run(total: u64, cap: u64, sndbuf: usize, taken: u64, unread: u64, events: Vec
         }
         let outstanding = kernel.backlog.len() + kernel.sending.len();
         assert!(
-            outstanding as u64 <= cap + 50 + sndbuf as u64,
+            outstanding as u64 <= cap + LARGEST_SEGMENT + sndbuf as u64,
             "{outstanding} bytes queued with a cap of {cap}"
         );
         if kernel.fin_received && kernel.sending.is_empty() {
@@ -257,16 +300,12 @@ fn run(total: u64, cap: u64, sndbuf: usize, taken: u64, unread: u64, events: Vec
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 5000, ..ProptestConfig::default() })]
     #[test]
     fn every_byte_once_in_order(
-        total in 0u64..3000,
-        cap in 1u64..400,
-        sndbuf in 1usize..100,
-        taken in 0u64..100,
-        unread in 0u64..100,
-        events in prop::collection::vec(event(), 0..300),
+        shape in shape(),
+        events in prop::collection::vec(event(), 0..600),
     ) {
-        run(total, cap, sndbuf, taken, unread, events);
+        run(shape, events);
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use aya::maps::{HashMap, MapData, MapError, RingBuf, SockMap};
 use aya::programs::SkSkb;
 use aya::{Ebpf, EbpfLoader};
-use underpass_common::redirect::{Control, GLOBAL_BYTES_ACKED, State, peer_index};
+use underpass_common::redirect::{Control, State, TARGET_FIELDS, peer_index};
 
 use super::direction::{Counts, Direction};
 use super::slots::Slots;
@@ -101,16 +101,21 @@ impl Engine {
         if OBJECT.is_empty() {
             bail!("this binary was built without its eBPF object (cargo xtask build embeds it)");
         }
-        let bytes_acked = u64::from(btf::field_offset("tcp_sock", "bytes_acked")?);
+        let kernel = btf::Kernel::open()?;
+        let mut offsets = [0u32; TARGET_FIELDS.len()];
+        for (offset, (structure, field, _)) in offsets.iter_mut().zip(TARGET_FIELDS) {
+            *offset = kernel.field_offset(structure, field)?;
+        }
         let speak = crate::observe::tracing::wants_programs();
         let log_level = u8::from(speak) * aya_log::Level::Debug as u8;
         let sockets = flows
             .checked_mul(2)
             .ok_or_else(|| anyhow!("too many offload slots: {flows}"))?;
         let mut loader = EbpfLoader::new();
-        loader
-            .override_global(GLOBAL_BYTES_ACKED, &bytes_acked, true)
-            .override_global(aya_log::LEVEL, &log_level, false);
+        loader.override_global(aya_log::LEVEL, &log_level, false);
+        for (offset, (_, _, global)) in offsets.iter().zip(TARGET_FIELDS) {
+            loader.override_global(global, offset, true);
+        }
         for map in ["TARGETS", "SOURCES", "INDICES", "CONTROL", "STATE"] {
             loader.map_max_entries(map, sockets);
         }

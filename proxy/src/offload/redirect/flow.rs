@@ -19,8 +19,14 @@ use crate::conn::{Connection, Side};
 use crate::observe::record::{DirectionRecord, FlowRecord, Path};
 use crate::sys::{process, socket, tcp};
 
-/// Bytes that user space peeks at, and writes, at a time.
-const CHUNK: usize = 64 * 1024;
+/// Bytes that user space peeks at, and writes, at a time: more than a source may send whose window
+/// is kept small, so that one chunk can be all there is.
+const CHUNK: usize = 256 * 1024;
+
+/// The window that a source is held to while user space catches up with it, bytes.
+const SMALL_WINDOW: i32 = 64 * 1024;
+/// Lifts that hold: the window is then what the receive buffer allows.
+const FULL_WINDOW: i32 = i32::MAX;
 
 /// First and longest pause before looking again at a queue that the kernel drains in its own
 /// time; no event tells when it is done.
@@ -67,6 +73,7 @@ pub struct RedirectFlow {
     held: [Buffer; 2],
     drains: [Option<Drain>; 2],
     awaiting_room: [bool; 2],
+    small_window: [bool; 2],
     failed: [Option<(io::Error, Instant)>; 2],
     /// Payload acknowledged by each side's peer at the last look, and when it last moved.
     acked: [(u64, Instant); 2],
@@ -105,6 +112,7 @@ impl RedirectFlow {
             held,
             drains: [None; 2],
             awaiting_room: [false; 2],
+            small_window: [false; 2],
             failed: [None, None],
             acked: [(0, now); 2],
             looks: 0,
@@ -254,6 +262,9 @@ impl RedirectFlow {
                 Step::Peek => self.peek(source, connections)?,
                 Step::Publish { forwarded, consume } => {
                     self.engine.publish(at, forwarded);
+                    let small = machine.wants_small_window();
+                    // Before the read, which is what tells the sender of its window.
+                    self.hold_window(s, small, &connections[s])?;
                     consume_from(&connections[s], consume)
                         .map_err(|error| Failure::Side(source, error))?;
                 }
@@ -310,6 +321,20 @@ impl RedirectFlow {
                 readable,
             )
             .map_err(Failure::Internal)
+    }
+
+    fn hold_window(
+        &mut self,
+        source: usize,
+        small: bool,
+        connection: &Connection,
+    ) -> Result<(), Failure> {
+        if self.small_window[source] != small {
+            let window = if small { SMALL_WINDOW } else { FULL_WINDOW };
+            socket::set_window_clamp(connection.fd(), window).map_err(Failure::Internal)?;
+            self.small_window[source] = small;
+        }
+        Ok(())
     }
 
     fn peek(&mut self, source: Side, connections: &[Connection; 2]) -> Result<(), Failure> {
