@@ -27,7 +27,7 @@ pub struct Control {
     pub forwarded: u64,
     /// Most bytes that may be between the source and the target's acknowledgement.
     pub cap: u64,
-    /// Bytes ever written to the target when `redirected` and `forwarded` count zero.
+    /// Bytes that will have been written to the target when `redirected` and `forwarded` are zero.
     pub base: u64,
     /// Keeps the record on a cache line of its own.
     pub reserved: [u64; 3],
@@ -49,8 +49,39 @@ pub struct State {
     pub last_ns: u64,
     /// Changes of mode.
     pub flips: u64,
-    /// Keeps the record on a cache line of its own.
-    pub reserved: [u64; 2],
+    /// Sequence number that the next segment should start with.
+    pub next_seq: u64,
+    /// Repeats noted in `repeats` so far; the latest is at `(count - 1) % REPEATS`.
+    pub repeat_count: u64,
+    /// Bytes passed to user space that are no new bytes.
+    pub repeats: [Repeat; REPEATS],
+}
+
+/// Repeats that may await user space at once.
+pub const REPEATS: usize = 8;
+
+/// A stretch of passed bytes that the source had sent before.
+///
+/// TCP queues a segment that overlaps what it has received already as it came, and skips the
+/// overlap when it is read. A verdict program is shown such a segment whole.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Repeat {
+    /// Value of `passed` before the segment: the repeat is at its front.
+    pub at: u64,
+    /// Bytes to leave out.
+    pub len: u64,
+}
+
+/// One received segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Payload bytes.
+    pub len: u32,
+    /// Sequence number of the first.
+    pub seq: u32,
+    /// Sequence number up to which the source's reader has read.
+    pub read_seq: u32,
 }
 
 /// The verdict program passes every byte to user space.
@@ -65,6 +96,8 @@ pub enum Verdict {
     Redirect,
     /// Leave it to user space; call [`passed`].
     Pass,
+    /// The stream cannot be continued: call [`broken`] and let user space reset both ends.
+    Broken,
     /// No payload (a bare FIN): drop the empty segment, count nothing. The socket knows of its end
     /// by then; an empty segment that is passed while the socket's psock has something queued
     /// makes the kernel believe that sending failed.
@@ -111,29 +144,70 @@ pub fn has_room(control: &Control, state: &State, len: u32, target: &Target) -> 
         && u64::from(target.queued) + 2 * waiting + u64::from(len) <= u64::from(target.limit)
 }
 
-/// Makes `state` belong to the control's epoch.
+/// Makes `state` belong to the control's epoch. User space had read everything before the first
+/// segment that the program sees.
 #[inline(always)]
-pub fn adopt_epoch(control: &Control, state: &mut State) {
+fn adopt_epoch(control: &Control, state: &mut State, read_seq: u32) {
     if state.epoch != control.epoch {
         state.mode = MODE_USER;
         state.passed = 0;
         state.redirected = 0;
         state.flips = 0;
         state.last_ns = 0;
+        state.repeat_count = 0;
+        state.next_seq = u64::from(read_seq);
         state.epoch = control.epoch;
     }
 }
 
-/// Decides on a segment of `len` payload bytes.
+/// Notes that the first `len` bytes of the segment about to be passed are a repeat. False if user
+/// space is so far behind that the note has no place: the flow must then be given up.
+#[inline(always)]
+fn note_repeat(control: &Control, state: &mut State, len: u32) -> bool {
+    let slot = (state.repeat_count % REPEATS as u64) as usize;
+    let oldest = state.repeats[slot];
+    let awaited = state.repeat_count >= REPEATS as u64
+        && (control
+            .forwarded
+            .wrapping_sub(oldest.at.wrapping_add(oldest.len)) as i64)
+            < 0;
+    if awaited {
+        return false;
+    }
+    state.repeats[slot] = Repeat {
+        at: state.passed,
+        len: u64::from(len),
+    };
+    state.repeat_count += 1;
+    true
+}
+
+/// Decides on a segment.
 ///
 /// `target` is `None` where it could not be looked up; the segment then stays with user space,
 /// because a redirect without a target would lose it.
 #[inline(always)]
-pub fn decide(control: &Control, state: &mut State, len: u32, target: Option<&Target>) -> Verdict {
+pub fn decide(
+    control: &Control,
+    state: &mut State,
+    segment: Segment,
+    target: Option<&Target>,
+) -> Verdict {
+    let len = segment.len;
     if len == 0 {
         return Verdict::Ignore;
     }
-    adopt_epoch(control, state);
+    adopt_epoch(control, state, segment.read_seq);
+    let repeated = (state.next_seq as u32).wrapping_sub(segment.seq);
+    state.next_seq = u64::from(segment.seq.wrapping_add(len));
+    if repeated != 0 {
+        // A segment further on than expected cannot be: TCP shows them in order.
+        return if repeated <= len && note_repeat(control, state, repeated) {
+            Verdict::Pass
+        } else {
+            Verdict::Broken
+        };
+    }
     let room = match target {
         Some(target) => control.want != 0 && has_room(control, state, len, target),
         None => false,
@@ -156,6 +230,15 @@ pub fn decide(control: &Control, state: &mut State, len: u32, target: Option<&Ta
     Verdict::Pass
 }
 
+/// Value of [`State::repeat_count`] that tells user space to give the flow up.
+pub const BROKEN: u64 = u64::MAX;
+
+/// Notes that the stream cannot be continued.
+#[inline(always)]
+pub fn broken(state: &mut State) {
+    state.repeat_count = BROKEN;
+}
+
 /// Accounts a segment that was redirected.
 #[inline(always)]
 pub fn redirected(state: &mut State, len: u32, now_ns: u64) {
@@ -174,14 +257,24 @@ pub fn passed(state: &mut State, len: u32, now_ns: u64) {
     state.last_ns = now_ns;
 }
 
+/// A kernel structure, its field, and the name of a global.
+pub type Field = (&'static str, &'static str, &'static str);
+
 /// The kernel's fields that the program reads from a target: structure, field, and the name of
 /// the global in which the loader passes the field's byte offset.
-pub const TARGET_FIELDS: [(&str, &str, &str); 5] = [
+pub const TARGET_FIELDS: [Field; 5] = [
     ("tcp_sock", "bytes_acked", "OFFSET_BYTES_ACKED"),
     ("tcp_sock", "write_seq", "OFFSET_WRITE_SEQ"),
     ("tcp_sock", "snd_una", "OFFSET_SND_UNA"),
     ("sock", "sk_wmem_queued", "OFFSET_WMEM_QUEUED"),
     ("sock", "sk_sndbuf", "OFFSET_SNDBUF"),
+];
+
+/// As [`TARGET_FIELDS`], of the source.
+pub const SOURCE_FIELDS: [Field; 3] = [
+    ("tcp_sock", "copied_seq", "OFFSET_COPIED_SEQ"),
+    ("sk_buff", "cb", "OFFSET_SKB_CB"),
+    ("tcp_skb_cb", "seq", "OFFSET_CB_SEQ"),
 ];
 
 #[cfg(test)]
@@ -206,11 +299,86 @@ mod tests {
         }
     }
 
+    /// Decides on the segment that follows what was shown before.
+    fn decide_next(
+        control: &Control,
+        state: &mut State,
+        len: u32,
+        target: Option<&Target>,
+    ) -> Verdict {
+        let seq = if state.epoch == control.epoch {
+            state.next_seq as u32
+        } else {
+            7
+        };
+        let segment = Segment {
+            len,
+            seq,
+            read_seq: seq,
+        };
+        decide(control, state, segment, target)
+    }
+
+    #[test]
+    fn repeats_are_passed_with_a_note() {
+        let control = control(1 << 20);
+        let mut state = State::default();
+        let target = acked(100);
+        assert_eq!(
+            decide_next(&control, &mut state, 10, Some(&target)),
+            Verdict::Redirect
+        );
+        redirected(&mut state, 10, 1);
+        let segment = Segment {
+            len: 25,
+            seq: 12,
+            read_seq: 17,
+        };
+        assert_eq!(
+            decide(&control, &mut state, segment, Some(&target)),
+            Verdict::Pass
+        );
+        passed(&mut state, 25, 2);
+        assert_eq!(state.repeat_count, 1);
+        assert_eq!(state.repeats[0], Repeat { at: 0, len: 5 });
+        assert_eq!(state.next_seq, 37);
+        // User space never catches up: the ninth note has no place.
+        for n in 0..8 {
+            let segment = Segment {
+                len: 2,
+                seq: 36 + n,
+                read_seq: 17,
+            };
+            let expected = if n < 7 {
+                Verdict::Pass
+            } else {
+                Verdict::Broken
+            };
+            let got = decide(&control, &mut state, segment, Some(&target));
+            assert_eq!(got, expected, "repeat {n}");
+            passed(&mut state, 2, 3);
+        }
+    }
+
+    #[test]
+    fn a_gap_breaks_the_flow() {
+        let mut state = State::default();
+        let segment = Segment {
+            len: 1,
+            seq: 8,
+            read_seq: 7,
+        };
+        assert_eq!(
+            decide(&control(10), &mut state, segment, Some(&acked(100))),
+            Verdict::Broken
+        );
+    }
+
     #[test]
     fn a_bare_fin_is_dropped_and_not_counted() {
         let mut state = State::default();
         assert_eq!(
-            decide(&control(10), &mut state, 0, Some(&acked(100))),
+            decide_next(&control(10), &mut state, 0, Some(&acked(100))),
             Verdict::Ignore
         );
         assert_eq!(state, State::default());
@@ -221,24 +389,24 @@ mod tests {
         let mut control = control(10);
         let mut state = State::default();
         assert_eq!(
-            decide(&control, &mut state, 10, Some(&acked(100))),
+            decide_next(&control, &mut state, 10, Some(&acked(100))),
             Verdict::Redirect
         );
         redirected(&mut state, 10, 1);
         assert_eq!(
-            decide(&control, &mut state, 5, Some(&acked(100))),
+            decide_next(&control, &mut state, 5, Some(&acked(100))),
             Verdict::Pass
         );
         passed(&mut state, 5, 2);
         // The target has room again, but user space still holds five bytes.
         assert_eq!(
-            decide(&control, &mut state, 5, Some(&acked(110))),
+            decide_next(&control, &mut state, 5, Some(&acked(110))),
             Verdict::Pass
         );
         passed(&mut state, 5, 3);
         control.forwarded = 10;
         assert_eq!(
-            decide(&control, &mut state, 5, Some(&acked(120))),
+            decide_next(&control, &mut state, 5, Some(&acked(120))),
             Verdict::Redirect
         );
         assert_eq!(state.flips, 3);
@@ -265,7 +433,10 @@ mod tests {
     #[test]
     fn without_a_target_nothing_is_redirected() {
         let mut state = State::default();
-        assert_eq!(decide(&control(10), &mut state, 1, None), Verdict::Pass);
+        assert_eq!(
+            decide_next(&control(10), &mut state, 1, None),
+            Verdict::Pass
+        );
     }
 
     #[test]
@@ -274,13 +445,13 @@ mod tests {
         control.forwarded = 0u64.wrapping_sub(7);
         let mut state = State::default();
         assert_eq!(
-            decide(&control, &mut state, 1, Some(&acked(100))),
+            decide_next(&control, &mut state, 1, Some(&acked(100))),
             Verdict::Pass
         );
         passed(&mut state, 1, 1);
         control.forwarded = control.forwarded.wrapping_add(8);
         assert_eq!(
-            decide(&control, &mut state, 1, Some(&acked(108))),
+            decide_next(&control, &mut state, 1, Some(&acked(108))),
             Verdict::Redirect
         );
     }
@@ -298,7 +469,7 @@ mod tests {
         };
         control.forwarded = 0u64.wrapping_sub(1);
         assert_eq!(
-            decide(&control, &mut state, 1, Some(&acked(100))),
+            decide_next(&control, &mut state, 1, Some(&acked(100))),
             Verdict::Pass
         );
         assert_eq!((state.passed, state.redirected, state.flips), (0, 0, 0));

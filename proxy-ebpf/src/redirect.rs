@@ -6,14 +6,14 @@ use core::ptr;
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{bpf_sock, sk_action};
 use aya_ebpf::helpers::{
-    bpf_get_socket_cookie, bpf_ktime_get_coarse_ns, bpf_map_lookup_elem, bpf_sk_release,
-    bpf_skc_to_tcp_sock,
+    bpf_get_socket_cookie, bpf_ktime_get_coarse_ns, bpf_map_lookup_elem, bpf_probe_read_kernel,
+    bpf_sk_release, bpf_skc_to_tcp_sock,
 };
 use aya_ebpf::macros::{map, stream_verdict};
 use aya_ebpf::maps::{Array, HashMap, RingBuf, SockMap};
 use aya_ebpf::programs::SkBuffContext;
 use aya_log_ebpf::debug;
-use underpass_common::redirect::{self, Control, State, Target, Verdict, peer_index};
+use underpass_common::redirect::{self, Control, Segment, State, Target, Verdict, peer_index};
 
 /// Both sockets of every flow, without a program: where redirected segments go.
 #[map]
@@ -46,7 +46,7 @@ static EVENTS_LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// Byte offsets of the running kernel's fields; the loader sets them from its BTF, under the names
-/// of `redirect::TARGET_FIELDS`.
+/// of `redirect::TARGET_FIELDS` and `redirect::SOURCE_FIELDS`.
 macro_rules! offsets {
     ($($name:ident),*) => {$(
         // SAFETY: no other symbol of this object has the name.
@@ -59,7 +59,10 @@ offsets!(
     OFFSET_WRITE_SEQ,
     OFFSET_SND_UNA,
     OFFSET_WMEM_QUEUED,
-    OFFSET_SNDBUF
+    OFFSET_SNDBUF,
+    OFFSET_COPIED_SEQ,
+    OFFSET_SKB_CB,
+    OFFSET_CB_SEQ
 );
 
 /// Entry point: the verdict on one received segment.
@@ -92,7 +95,13 @@ fn verdict(ctx: &SkBuffContext, index: u32, len: u32, control: &Control, state: 
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     let target = read_target(peer_index(index));
-    let decision = redirect::decide(control, state, len, target.as_ref());
+    let decision = match read_segment(ctx, len) {
+        Some(segment) => redirect::decide(control, state, segment, target.as_ref()),
+        None => Verdict::Broken,
+    };
+    if decision == Verdict::Broken {
+        redirect::broken(state);
+    }
     // The helper answers SK_DROP when the target is gone: dropping would lose bytes that are
     // already acknowledged, so the segment is passed instead.
     if decision == Verdict::Redirect && redirect_to(ctx, peer_index(index)) {
@@ -119,6 +128,32 @@ fn verdict(ctx: &SkBuffContext, index: u32, len: u32, control: &Control, state: 
 fn redirect_to(ctx: &SkBuffContext, target: u32) -> bool {
     // SAFETY: the context is the one the kernel gave this program.
     unsafe { TARGETS.redirect_skb(ctx, target, 0) as u32 == sk_action::SK_PASS }
+}
+
+/// The segment's place in the stream; `None` if the kernel does not show it.
+#[inline(always)]
+fn read_segment(ctx: &SkBuffContext, len: u32) -> Option<Segment> {
+    // SAFETY: the context is the one the kernel gave this program.
+    let sock = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    if sock.is_null() {
+        return None;
+    }
+    // SAFETY: `sock` is the socket that received the segment, alive while the program runs.
+    let tcp = unsafe { bpf_skc_to_tcp_sock(sock.cast()) }.cast::<u8>();
+    if tcp.is_null() {
+        return None;
+    }
+    // The context of this program type is the `sk_buff` itself. TCP's own record of the segment
+    // stands in its control buffer; the view of it that programs are given starts further on.
+    let at = offset(&OFFSET_SKB_CB) + offset(&OFFSET_CB_SEQ);
+    // SAFETY: the helper checks the address itself and answers with an error.
+    let seq: u32 =
+        unsafe { bpf_probe_read_kernel(ctx.as_ptr().cast::<u8>().add(at).cast()) }.ok()?;
+    Some(Segment {
+        len,
+        seq,
+        read_seq: field(tcp, &OFFSET_COPIED_SEQ),
+    })
 }
 
 /// How the target stands; `None` where there is no such socket any more.
@@ -155,12 +190,17 @@ fn read_target(index: u32) -> Option<Target> {
     target
 }
 
-/// Reads a kernel structure's field at the offset that the loader left in `offset`.
+/// Reads a kernel structure's field at the offset that the loader left in `at`.
 #[inline(always)]
-fn field<T: Copy>(base: *const u8, offset: &'static u32) -> T {
-    // SAFETY: a load of a global that only the loader writes, before the program runs.
-    let offset = unsafe { ptr::read_volatile(offset) } as usize;
+fn field<T: Copy>(base: *const u8, at: &'static u32) -> T {
     // SAFETY: the offset was read from the running kernel's BTF for this field, and the verifier
     // checks position and size of the load against that same BTF.
-    unsafe { ptr::read_volatile(base.add(offset).cast::<T>()) }
+    unsafe { ptr::read_volatile(base.add(offset(at)).cast::<T>()) }
+}
+
+/// A field's offset, as the loader left it.
+#[inline(always)]
+fn offset(of: &'static u32) -> usize {
+    // SAFETY: a load of a global that only the loader writes, before the program runs.
+    unsafe { ptr::read_volatile(of) as usize }
 }

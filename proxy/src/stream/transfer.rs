@@ -64,6 +64,7 @@ struct DataPhase {
     /// The engine that the flow still wants; `None` once it is there or will never be.
     wanted: Option<Arc<Engine>>,
     attempts: u32,
+    untouched: bool,
     started: Instant,
     active: [Instant; 2],
     /// Why a direction lost its target, kept until the other one has brought what it can.
@@ -116,6 +117,7 @@ impl DataPhase {
             mover: Mover::User,
             wanted,
             attempts: 0,
+            untouched: true,
             started: now,
             active: [now; 2],
             failed: None,
@@ -124,6 +126,11 @@ impl DataPhase {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Termination> {
+        // Before the first read there is no partly read segment, and nothing has to be read ahead.
+        let untouched = std::mem::take(&mut self.untouched);
+        if untouched && self.is_due() {
+            self.promote(cx, true);
+        }
         let ended = match &mut self.mover {
             Mover::User => self.poll_user(cx),
             Mover::Redirect(flow) => flow
@@ -136,7 +143,7 @@ impl DataPhase {
         if ended.is_ready() {
             return ended;
         }
-        if self.is_due() && self.promote(cx) {
+        if self.is_due() && self.promote(cx, false) {
             // The engine has to be polled once, to be subscribed to.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -234,8 +241,9 @@ impl DataPhase {
             )
     }
 
-    /// Tries to hand the flow over. Returns whether the kernel has it now.
-    fn promote(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Tries to hand the flow over. `untouched`: nothing was ever read from either socket. Returns
+    /// whether the kernel has it now.
+    fn promote(&mut self, cx: &mut Context<'_>, untouched: bool) -> bool {
         let Some(engine) = self.wanted.clone() else {
             return false;
         };
@@ -246,12 +254,17 @@ impl DataPhase {
         if !engine.slots.has_free() {
             return self.stay(Why::Full);
         }
-        self.attempts += 1;
-        if self.attempts > MOST_ATTEMPTS {
-            return self.stay(Why::Busy);
-        }
-        let Some(held) = self.read_ahead(cx) else {
-            return false;
+        let held = if untouched {
+            [Buffer::empty(), Buffer::empty()]
+        } else {
+            self.attempts += 1;
+            if self.attempts > MOST_ATTEMPTS {
+                return self.stay(Why::Busy);
+            }
+            match self.read_ahead(cx) {
+                Some(held) => held,
+                None => return false,
+            }
         };
         for connection in &mut self.connections {
             connection.sleep();

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
-use underpass_common::redirect::{self, Control, State, Target, Verdict};
+use underpass_common::redirect::{self, Control, REPEATS, Segment, State, Target, Verdict};
 
 use super::{Counts, Direction, Peeked, Step};
 
@@ -16,6 +16,8 @@ const LARGEST_SEGMENT: u64 = 100;
 struct Kernel {
     control: Control,
     state: State,
+    /// The first byte that the verdict is to see.
+    first: u64,
     /// Bytes that the sender has not sent yet start here.
     next: u64,
     total: u64,
@@ -38,16 +40,24 @@ struct Kernel {
 }
 
 impl Kernel {
+    /// Sequence numbers are byte numbers, near the wrap.
     fn verdict(&mut self, bytes: Vec<u64>) {
         let len = bytes.len() as u32;
+        let seq = |byte: u64| (byte as u32).wrapping_sub(1000);
+        let segment = Segment {
+            len,
+            seq: seq(bytes[0]),
+            read_seq: seq(self.first),
+        };
         let target = Target {
             acked: self.received.len() as u64,
             unacked: self.sending.len() as u32,
             queued: self.sending.len() as u32,
             limit: 2 * self.sndbuf as u32,
         };
-        match redirect::decide(&self.control, &mut self.state, len, Some(&target)) {
+        match redirect::decide(&self.control, &mut self.state, segment, Some(&target)) {
             Verdict::Ignore => {}
+            Verdict::Broken => panic!("the simulation keeps repeats rare enough"),
             Verdict::Redirect => {
                 redirect::redirected(&mut self.state, len, 0);
                 self.backlog.extend(bytes);
@@ -59,9 +69,18 @@ impl Kernel {
         }
     }
 
-    fn receive(&mut self, len: u64) {
+    /// Receives `len` new bytes, behind up to `repeated` that came before.
+    fn receive(&mut self, len: u64, repeated: u64) {
         let end = (self.next + len).min(self.total);
-        let bytes: Vec<u64> = (self.next..end).collect();
+        let awaited = self.state.repeat_count >= REPEATS as u64 - 1
+            && self.state.passed != self.control.forwarded;
+        let repeated = if awaited || end == self.next {
+            0
+        } else {
+            repeated
+        };
+        let from = self.next.saturating_sub(repeated).max(self.first);
+        let bytes: Vec<u64> = (from..end).collect();
         self.next = end;
         if !bytes.is_empty() {
             self.verdict(bytes);
@@ -102,7 +121,7 @@ impl Kernel {
 /// What happens next in the simulation.
 #[derive(Debug, Clone)]
 enum Event {
-    Receive(u64),
+    Receive(u64, u64),
     TcpTakes,
     Acknowledge(usize),
     QueuePassed(usize),
@@ -111,13 +130,27 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        4 => (1u64..40).prop_map(Event::Receive),
+        4 => (1u64..40).prop_map(|len| Event::Receive(len, 0)),
+        1 => (1u64..40, 1u64..20).prop_map(|(len, repeated)| Event::Receive(len, repeated)),
         3 => Just(Event::TcpTakes),
         3 => (1usize..40).prop_map(Event::Acknowledge),
         4 => (1usize..60).prop_map(Event::QueuePassed),
         8 => (1usize..4).prop_map(Event::UserSteps),
 
     ]
+}
+
+/// As the flow does with its buffer.
+fn leave_out(held: &mut VecDeque<u64>, position: u64, state: &State) -> usize {
+    let kept = state.repeat_count.min(REPEATS as u64);
+    let before = held.len();
+    let mut at = position;
+    held.retain(|_| {
+        let here = at;
+        at = at.wrapping_add(1);
+        !(0..kept as usize).any(|n| here.wrapping_sub(state.repeats[n].at) < state.repeats[n].len)
+    });
+    before - held.len()
 }
 
 /// Runs the machine for up to `steps` steps; true if it wants to do more.
@@ -136,6 +169,7 @@ fn user(machine: &mut Direction, kernel: &mut Kernel, held: &mut VecDeque<u64>, 
                 let room = kernel.sndbuf.saturating_sub(kernel.sending.len());
                 let count = room.min(held.len()).min(7);
                 if count == 0 {
+                    assert!(!held.is_empty());
                     machine.write_blocked();
                 } else {
                     for _ in 0..count {
@@ -154,9 +188,12 @@ fn user(machine: &mut Direction, kernel: &mut Kernel, held: &mut VecDeque<u64>, 
             }
             Step::Peek => {
                 if !kernel.readable.is_empty() {
+                    let count = kernel.readable.len().min(60);
                     held.clear();
-                    held.extend(kernel.readable.iter().take(60));
-                    machine.peeked(Peeked::Bytes(held.len()));
+                    held.extend(kernel.readable.iter().take(count));
+                    let repeated = leave_out(held, machine.position(), &kernel.state);
+                    kernel.control.base = kernel.control.base.wrapping_sub(repeated as u64);
+                    machine.peeked(Peeked::Bytes { count, repeated });
                 } else if kernel.fin_sent && kernel.passing.is_empty() {
                     machine.peeked(Peeked::End);
                 } else {
@@ -223,7 +260,7 @@ fn run(shape: Shape, events: Vec<Event>) {
             epoch: 7,
             want: 1,
             cap,
-            base: 0,
+            base: taken,
             forwarded: Direction::initial_forwarded(taken as usize),
             ..Control::default()
         },
@@ -234,6 +271,7 @@ fn run(shape: Shape, events: Vec<Event>) {
             redirected: 99,
             ..State::default()
         },
+        first: taken,
         next: taken + unread,
         total,
         fin_sent: false,
@@ -256,7 +294,7 @@ fn run(shape: Shape, events: Vec<Event>) {
     }
     let finish = (0..10_000).flat_map(|_| {
         [
-            Event::Receive(50),
+            Event::Receive(50, 0),
             Event::QueuePassed(100),
             Event::TcpTakes,
             Event::Acknowledge(100),
@@ -265,10 +303,10 @@ fn run(shape: Shape, events: Vec<Event>) {
     });
     for event in events.into_iter().chain(finish) {
         match event {
-            Event::Receive(len) => {
+            Event::Receive(len, repeated) => {
                 // The window: what user space has not read is not acknowledged by its reader.
                 if kernel.passing.len() + kernel.readable.len() < window {
-                    kernel.receive(len);
+                    kernel.receive(len, repeated);
                 }
             }
             Event::TcpTakes => kernel.tcp_takes(),

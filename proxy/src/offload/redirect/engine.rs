@@ -11,7 +11,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use aya::maps::{HashMap, MapData, MapError, RingBuf, SockMap};
 use aya::programs::SkSkb;
 use aya::{Ebpf, EbpfLoader};
-use underpass_common::redirect::{Control, State, TARGET_FIELDS, peer_index};
+use underpass_common::redirect::{
+    self, Control, REPEATS, Repeat, SOURCE_FIELDS, State, TARGET_FIELDS, peer_index,
+};
 
 use super::direction::{Counts, Direction};
 use super::slots::Slots;
@@ -102,10 +104,10 @@ impl Engine {
             bail!("this binary was built without its eBPF object (cargo xtask build embeds it)");
         }
         let kernel = btf::Kernel::open()?;
-        let mut offsets = [0u32; TARGET_FIELDS.len()];
-        for (offset, (structure, field, _)) in offsets.iter_mut().zip(TARGET_FIELDS) {
-            *offset = kernel.field_offset(structure, field)?;
-        }
+        let fields = TARGET_FIELDS.iter().chain(&SOURCE_FIELDS);
+        let offsets = fields
+            .map(|(structure, field, global)| Ok((*global, kernel.field_offset(structure, field)?)))
+            .collect::<Result<Vec<(&str, u32)>>>()?;
         let speak = crate::observe::tracing::wants_programs();
         let log_level = u8::from(speak) * aya_log::Level::Debug as u8;
         let sockets = flows
@@ -113,7 +115,7 @@ impl Engine {
             .ok_or_else(|| anyhow!("too many offload slots: {flows}"))?;
         let mut loader = EbpfLoader::new();
         loader.override_global(aya_log::LEVEL, &log_level, false);
-        for (offset, (_, _, global)) in offsets.iter().zip(TARGET_FIELDS) {
+        for (global, offset) in &offsets {
             loader.override_global(global, offset, true);
         }
         for map in ["TARGETS", "SOURCES", "INDICES", "CONTROL", "STATE"] {
@@ -280,7 +282,8 @@ impl Engine {
             Direction::initial_forwarded(held),
         );
         put(offset_of!(Control, cap), self.cap);
-        put(offset_of!(Control, base), base);
+        // What is held counts as written already when `forwarded` reaches zero.
+        put(offset_of!(Control, base), base + held as u64);
         put(offset_of!(Control, epoch), epoch);
     }
 
@@ -334,6 +337,36 @@ impl Engine {
         let passed = self.read(at, offset_of!(State, passed));
         let redirected = self.read(at, offset_of!(State, redirected));
         Counts { passed, redirected }
+    }
+
+    /// The repeats noted so far for source `at`, oldest first, as far as they are still kept;
+    /// `None` if the stream cannot be continued. Read after [`Engine::counts`].
+    #[must_use]
+    pub fn repeats(&self, at: u32) -> Option<Vec<Repeat>> {
+        let count = self.read(at, offset_of!(State, repeat_count));
+        if count == redirect::BROKEN {
+            return None;
+        }
+        let kept = count.min(REPEATS as u64);
+        let read = |n: u64| {
+            let place =
+                offset_of!(State, repeats) + (n % REPEATS as u64) as usize * size_of::<Repeat>();
+            Repeat {
+                at: self.read(at, place + offset_of!(Repeat, at)),
+                len: self.read(at, place + offset_of!(Repeat, len)),
+            }
+        };
+        Some((count - kept..count).map(read).collect())
+    }
+
+    /// Takes `len` bytes that were passed but not written out of the account of source `at`.
+    pub fn forget(&self, at: u32, len: u64) {
+        let base = self.control.load(at as usize, offset_of!(Control, base));
+        self.control.store(
+            at as usize,
+            offset_of!(Control, base),
+            base.wrapping_sub(len),
+        );
     }
 
     /// `CLOCK_MONOTONIC` of the last segment of source `at`, ns; 0 before the first.
