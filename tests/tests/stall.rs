@@ -24,21 +24,19 @@ const STALL: Duration = Duration::from_secs(5);
 
 /// Hosts whose sockets grow no larger than the bound of these tests assumes.
 ///
-/// A kernel since 6.16 lets a single receive queue grow to 32 MB. On the paths through user space that queue is where a
-/// stalled flow waits, and its size is the administrator's; the kernel's own path does not queue there.
-fn hosts(layout: Layout, path: Path) -> Topology {
+/// A kernel since 6.16 lets a single receive queue grow to 32 MB. On every path that queue is where a stalled flow waits
+/// in the end, and its size is the administrator's.
+fn hosts(layout: Layout) -> Topology {
     let net = Topology::new(layout).unwrap();
-    if path != Path::Redirect {
-        for host in [&net.client, &net.proxy, &net.server] {
-            host.sysctl("net/ipv4/tcp_rmem", "4096 131072 6291456")
-                .unwrap();
-        }
+    for host in [&net.client, &net.proxy, &net.server] {
+        host.sysctl("net/ipv4/tcp_rmem", "4096 131072 6291456")
+            .unwrap();
     }
     net
 }
 
 fn rig(layout: Layout, path: Path) -> Rig {
-    Rig::on(hosts(layout, path), path, false, Buffers::default(), |_| {})
+    Rig::on(hosts(layout), path, false, Buffers::default(), |_| {})
 }
 
 /// What a stalled flow is to carry in all, once it is drained.
