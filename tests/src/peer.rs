@@ -443,8 +443,14 @@ impl Exchange {
         thread::scope(|scope| {
             scope.spawn(|| self.send(client, self.up_pattern(), self.up));
             scope.spawn(|| self.send(server, self.down_pattern(), self.down));
-            scope.spawn(|| self.receive("server", server, self.up_pattern(), self.up));
-            scope.spawn(|| self.receive("client", client, self.down_pattern(), self.down));
+            scope.spawn(|| {
+                let _hang_up = HangUp(vec![client, server]);
+                self.receive("server", server, self.up_pattern(), self.up);
+            });
+            scope.spawn(|| {
+                let _hang_up = HangUp(vec![client, server]);
+                self.receive("client", client, self.down_pattern(), self.down);
+            });
         });
     }
 
