@@ -339,6 +339,19 @@ impl Daemon {
             .collect())
     }
 
+    /// Resident memory of the daemon in bytes.
+    ///
+    /// # Errors
+    /// When the daemon is gone.
+    pub fn resident(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line
+            .and_then(|line| line.split_whitespace().next())
+            .context("VmRSS")?;
+        Ok(kilobytes.parse::<u64>()? << 10)
+    }
+
     /// Stops it at once and gives its exit status.
     ///
     /// # Errors

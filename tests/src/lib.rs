@@ -11,3 +11,4 @@ pub mod process;
 pub mod record;
 pub mod rig;
 pub mod sys;
+pub mod weather;

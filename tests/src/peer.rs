@@ -394,6 +394,8 @@ pub struct Exchange {
     pub down: u64,
     /// How they are cut.
     pub segments: Segments,
+    /// Bytes of the contents that each direction has carried before.
+    pub offset: u64,
 }
 
 impl Exchange {
@@ -405,6 +407,7 @@ impl Exchange {
             up,
             down,
             segments: Segments::Random(64 * 1024),
+            offset: 0,
         }
     }
 
@@ -412,6 +415,12 @@ impl Exchange {
     #[must_use]
     pub fn segments(self, segments: Segments) -> Self {
         Self { segments, ..self }
+    }
+
+    /// The same on a flow that has carried `offset` bytes of its contents each way.
+    #[must_use]
+    pub fn from(self, offset: u64) -> Self {
+        Self { offset, ..self }
     }
 
     /// Contents from client to server.
@@ -434,19 +443,31 @@ impl Exchange {
         thread::scope(|scope| {
             scope.spawn(|| self.send(client, self.up_pattern(), self.up));
             scope.spawn(|| self.send(server, self.down_pattern(), self.down));
-            scope.spawn(|| self.receive("server", server, self.up_pattern(), self.up));
-            scope.spawn(|| self.receive("client", client, self.down_pattern(), self.down));
+            scope.spawn(|| {
+                let _hang_up = HangUp(vec![client, server]);
+                self.receive("server", server, self.up_pattern(), self.up);
+            });
+            scope.spawn(|| {
+                let _hang_up = HangUp(vec![client, server]);
+                self.receive("client", client, self.down_pattern(), self.down);
+            });
         });
     }
 
     fn send(&self, from: &Peer, pattern: Pattern, bytes: u64) {
-        let sent = from.send(pattern, bytes, self.segments);
+        let sent = from.send_counted(
+            pattern,
+            self.offset,
+            bytes,
+            self.segments,
+            &AtomicU64::new(0),
+        );
         assert!(sent.error.is_none(), "sending {bytes} bytes: {sent:?}");
         from.finish();
     }
 
     fn receive(&self, who: &str, at: &Peer, pattern: Pattern, bytes: u64) {
-        let got = at.receive(pattern);
+        let got = at.receive_counted(pattern, self.offset, u64::MAX, &AtomicU64::new(0));
         assert!(
             got.bytes == bytes && got.end == End::Eof,
             "{who} expected {bytes} bytes and the end, got {got}"

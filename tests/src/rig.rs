@@ -7,9 +7,11 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use anyhow::{Context, Result};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::daemon::{self, Daemon, Launch};
+use crate::daemon::{self, BOUND, Daemon, Launch};
 use crate::netns::{Layout, Topology};
+use crate::pattern::Pattern;
 use crate::peer::{Buffers, PATIENCE, Peer};
+use crate::process::eventually;
 use crate::record::Record;
 
 /// What moves the bytes of a flow.
@@ -274,6 +276,50 @@ impl Rig {
     pub fn flow_with(&self, buffers: Buffers) -> (Peer, Peer) {
         let client = self.connect_with(buffers);
         (client, self.accept())
+    }
+
+    /// A new flow, the daemon's only one, on which the path asked for already moves both directions; and how many bytes
+    /// of each pattern it has carried.
+    ///
+    /// # Panics
+    /// When the path does not take the flow, however much it is used.
+    #[must_use]
+    pub fn warm_flow(&self, up: Pattern, down: Pattern) -> (Peer, Peer, u64) {
+        let (client, server) = self.flow();
+        let carried = self.warm(&client, &server, up, down);
+        (client, server, carried)
+    }
+
+    /// Carries bytes both ways on a new flow, the daemon's only one, until the path asked for moves them; says how many.
+    ///
+    /// # Panics
+    /// When the path does not take the flow, however much it is used.
+    #[must_use]
+    pub fn warm(&self, client: &Peer, server: &Peer, up: Pattern, down: Pattern) -> u64 {
+        const ROUND: u64 = 500;
+        let mut carried = 0;
+        let mut round = || {
+            client.send_all(up, carried, ROUND);
+            server.receive_exact(up, carried, ROUND);
+            server.send_all(down, carried, ROUND);
+            client.receive_exact(down, carried, ROUND);
+            carried += ROUND;
+        };
+        for _ in 0..20 {
+            round();
+        }
+        if self.path == Path::Redirect && !self.haproxy {
+            let mut last = None;
+            let taken = eventually(BOUND, || {
+                round();
+                let live = self.daemon.live(1).expect("the live flow").remove(0);
+                let taken = live.kernel.iter().all(|&moved| moved > 0);
+                last = Some(live);
+                taken
+            });
+            assert!(taken, "the kernel does not take the flow: {last:?}");
+        }
+        carried
     }
 
     /// The one record that the daemon writes.

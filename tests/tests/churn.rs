@@ -83,14 +83,16 @@ fn nothing_stays_open(layout: Layout, path: Path) {
         let open = rig.daemon.descriptors().unwrap();
         open.iter().filter(|to| to.starts_with(kind)).count()
     };
-    let idle = count("socket:");
+    // Listeners and what the runtime needs for itself, some of which it opens late.
+    let few = count("socket:") + 8;
     burst(&rig, 100);
     drop(rig.records(100));
     assert!(
-        eventually(BOUND, || count("socket:") <= idle),
+        eventually(BOUND, || count("socket:") <= few),
         "{:?}",
         rig.daemon.descriptors()
     );
+    let idle = count("socket:");
     // A pool of pipes may remain, once.
     let (pipes, all) = (count("pipe:"), count(""));
     for round in 1..=4 {
@@ -111,7 +113,7 @@ fn resets_among_good_flows(layout: Layout, path: Path) {
     const FLOWS: u64 = 120;
     let rig = Rig::new(layout, path);
     let pattern = Pattern::new(802);
-    let idle = rig.daemon.descriptors().unwrap().len();
+    let few = rig.daemon.descriptors().unwrap().len() + 8;
     let flows: Vec<_> = (0..FLOWS).map(|_| rig.flow()).collect();
     thread::scope(|scope| {
         for (n, (client, server)) in (0..FLOWS).zip(flows) {
@@ -144,7 +146,7 @@ fn resets_among_good_flows(layout: Layout, path: Path) {
     // More than a leak of one descriptor per flow would be noticed; pools are allowed.
     let settled = || {
         let open = rig.daemon.descriptors().unwrap();
-        open.iter().filter(|to| to.starts_with("socket:")).count() <= idle
+        open.iter().filter(|to| to.starts_with("socket:")).count() <= few
     };
     assert!(eventually(BOUND, settled), "{:?}", rig.daemon.descriptors());
     rig.stop();

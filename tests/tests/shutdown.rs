@@ -23,6 +23,11 @@ fn down() -> Pattern {
     Pattern::new(DOWN)
 }
 
+/// Everything from `offset` on to the end of the stream.
+fn rest(at: &Peer, pattern: Pattern, offset: u64) -> Received {
+    at.receive_counted(pattern, offset, u64::MAX, &AtomicU64::new(0))
+}
+
 fn expect(got: &Received, bytes: u64, end: &End) {
     assert!(
         got.bytes == bytes && got.end == *end,
@@ -66,19 +71,13 @@ fn bare_fin_from_server(layout: Layout, path: Path) {
 /// A bare FIN on a flow that has long been moving bytes.
 fn bare_fin_after_data(layout: Layout, path: Path) {
     let rig = Rig::new(layout, path);
-    let (client, server) = rig.flow();
-    for round in 0..20 {
-        client.send_all(up(), round * 1000, 1000);
-        server.receive_exact(up(), round * 1000, 1000);
-        server.send_all(down(), round * 1000, 1000);
-        client.receive_exact(down(), round * 1000, 1000);
-    }
+    let (client, server, before) = rig.warm_flow(up(), down());
     client.finish();
     server.expect_eof();
     server.finish();
     client.expect_eof();
     let record = rig.record();
-    rig.check(&record, 20_000, 20_000, "--");
+    rig.check(&record, before, before, "--");
     rig.check_path(&record, [1, 1]);
     rig.stop();
 }
@@ -157,19 +156,19 @@ fn early_data_races_the_insertion(layout: Layout, path: Path) {
 /// The client ends its direction first; the answer comes after that, and is long.
 fn half_close_from_client(layout: Layout, path: Path) {
     let rig = Rig::new(layout, path);
-    let (client, server) = rig.flow();
-    client.send_all(up(), 0, 2 * MB - 1);
+    let (client, server, before) = rig.warm_flow(up(), down());
+    client.send_all(up(), before, 2 * MB - 1);
     client.finish();
-    expect(&server.receive(up()), 2 * MB - 1, &End::Eof);
+    expect(&rest(&server, up(), before), 2 * MB - 1, &End::Eof);
     thread::scope(|scope| {
         scope.spawn(|| {
-            server.send_all(down(), 0, 8 * MB + 1);
+            server.send_all(down(), before, 8 * MB + 1);
             server.finish();
         });
-        expect(&client.receive(down()), 8 * MB + 1, &End::Eof);
+        expect(&rest(&client, down(), before), 8 * MB + 1, &End::Eof);
     });
     let record = rig.record();
-    rig.check(&record, 2 * MB - 1, 8 * MB + 1, "--");
+    rig.check(&record, before + 2 * MB - 1, before + 8 * MB + 1, "--");
     rig.check_path(&record, [1, 1]);
     rig.stop();
 }
@@ -177,19 +176,19 @@ fn half_close_from_client(layout: Layout, path: Path) {
 /// The server ends its direction first; the client goes on for long.
 fn half_close_from_server(layout: Layout, path: Path) {
     let rig = Rig::new(layout, path);
-    let (client, server) = rig.flow();
-    server.send_all(down(), 0, 2 * MB - 1);
+    let (client, server, before) = rig.warm_flow(up(), down());
+    server.send_all(down(), before, 2 * MB - 1);
     server.finish();
-    expect(&client.receive(down()), 2 * MB - 1, &End::Eof);
+    expect(&rest(&client, down(), before), 2 * MB - 1, &End::Eof);
     thread::scope(|scope| {
         scope.spawn(|| {
-            client.send_all(up(), 0, 8 * MB + 1);
+            client.send_all(up(), before, 8 * MB + 1);
             client.finish();
         });
-        expect(&server.receive(up()), 8 * MB + 1, &End::Eof);
+        expect(&rest(&server, up(), before), 8 * MB + 1, &End::Eof);
     });
     let record = rig.record();
-    rig.check(&record, 8 * MB + 1, 2 * MB - 1, "--");
+    rig.check(&record, before + 8 * MB + 1, before + 2 * MB - 1, "--");
     rig.check_path(&record, [1, 1]);
     rig.stop();
 }
@@ -297,16 +296,14 @@ fn reset_from_server_behind_a_stall(layout: Layout, path: Path) {
 /// A reset on an idle flow that has carried bytes reaches the other end.
 fn reset_when_idle(layout: Layout, path: Path) {
     let rig = Rig::new(layout, path);
-    let (client, server) = rig.flow();
-    client.send_all(up(), 0, 50_000);
-    server.receive_exact(up(), 0, 50_000);
+    let (client, server, before) = rig.warm_flow(up(), down());
     client.abort();
-    let got = server.receive_counted(up(), 50_000, u64::MAX, &AtomicU64::new(0));
+    let got = rest(&server, up(), before);
     assert_eq!(got.bytes, 0);
     assert!(matches!(got.end, End::Reset | End::Eof), "{got}");
     let record = rig.record();
-    rig.check(&record, 50_000, 0, "CD");
-    rig.check_path(&record, [1, 0]);
+    rig.check(&record, before, before, "CD");
+    rig.check_path(&record, [1, 1]);
     rig.stop();
 }
 
@@ -380,25 +377,23 @@ fn term_mid_transfer(layout: Layout, path: Path) {
 /// SIGUSR1: nothing new is accepted, what runs is finished, then the daemon goes.
 fn usr1_finishes_flows(layout: Layout, path: Path) {
     let mut rig = Rig::new(layout, path);
-    let (client, server) = rig.flow();
-    client.send_all(up(), 0, MB / 2);
-    server.receive_exact(up(), 0, MB / 2);
+    let (client, server, before) = rig.warm_flow(up(), down());
     rig.daemon.signal(libc::SIGUSR1).unwrap();
     let deaf = || !rig.daemon.listens_on(PROXY_PORT);
     assert!(eventually(BOUND, deaf), "the daemon still listens");
     for round in 0..10 {
-        let at = MB / 2 + round * 10_000;
+        let at = before + round * 10_000;
         client.send_all(up(), at, 10_000);
         server.receive_exact(up(), at, 10_000);
-        server.send_all(down(), round * 20_000, 20_000);
-        client.receive_exact(down(), round * 20_000, 20_000);
+        server.send_all(down(), before + round * 20_000, 20_000);
+        client.receive_exact(down(), before + round * 20_000, 20_000);
     }
     client.finish();
     server.expect_eof();
     server.finish();
     client.expect_eof();
     let record = rig.record();
-    rig.check(&record, MB / 2 + 100_000, 200_000, "--");
+    rig.check(&record, before + 100_000, before + 200_000, "--");
     rig.check_path(&record, [1, 1]);
     let status = rig.daemon.process().wait_exit(BOUND).unwrap();
     assert!(status.success(), "{status}");

@@ -9,8 +9,6 @@ use underpass_tests::pattern::Pattern;
 use underpass_tests::peer::{End, Peer};
 use underpass_tests::rig::{Path, Rig};
 
-const BYTES: u64 = 50_000;
-
 fn up() -> Pattern {
     Pattern::new(300)
 }
@@ -28,24 +26,19 @@ fn rig(layout: Layout, path: Path, timeouts: &[&str]) -> Rig {
     })
 }
 
-/// A flow that has carried bytes both ways, so that whatever moves it is in place.
-fn warm(rig: &Rig) -> (Peer, Peer) {
-    let (client, server) = rig.flow();
-    client.send_all(up(), 0, BYTES);
-    server.receive_exact(up(), 0, BYTES);
-    server.send_all(down(), 0, BYTES);
-    client.receive_exact(down(), 0, BYTES);
-    (client, server)
+/// A flow that whatever moves it has in hand, and the bytes that it has carried each way.
+fn warm(rig: &Rig) -> (Peer, Peer, u64) {
+    rig.warm_flow(up(), down())
 }
 
 /// Waits until both ends of an idle flow have learnt that it is over, has them close as applications do, and checks the
 /// record.
-fn expect_idle_end(rig: &Rig, client: Peer, server: Peer, letters: &str) {
+fn expect_idle_end(rig: &Rig, client: Peer, server: Peer, bytes: u64, letters: &str) {
     thread::scope(|scope| {
         for peer in [client, server] {
             scope.spawn(move || {
                 // Whether an idle end is a FIN or a reset is not laid down.
-                let got = peer.receive(down());
+                let got = peer.receive_counted(down(), bytes, u64::MAX, &0.into());
                 assert!(
                     got.bytes == 0 && matches!(got.end, End::Eof | End::Reset),
                     "{got}"
@@ -54,28 +47,28 @@ fn expect_idle_end(rig: &Rig, client: Peer, server: Peer, letters: &str) {
         }
     });
     let record = rig.record();
-    rig.check(&record, BYTES, BYTES, letters);
+    rig.check(&record, bytes, bytes, letters);
     rig.check_path(&record, [1, 1]);
 }
 
 fn client_idle(layout: Layout, path: Path) {
     let rig = rig(layout, path, &["client 700ms"]);
-    let (client, server) = warm(&rig);
-    expect_idle_end(&rig, client, server, "cD");
+    let (client, server, bytes) = warm(&rig);
+    expect_idle_end(&rig, client, server, bytes, "cD");
     rig.stop();
 }
 
 fn server_idle(layout: Layout, path: Path) {
     let rig = rig(layout, path, &["server 700ms"]);
-    let (client, server) = warm(&rig);
-    expect_idle_end(&rig, client, server, "sD");
+    let (client, server, bytes) = warm(&rig);
+    expect_idle_end(&rig, client, server, bytes, "sD");
     rig.stop();
 }
 
 fn tunnel_idle(layout: Layout, path: Path) {
     let rig = rig(layout, path, &["tunnel 700ms"]);
-    let (client, server) = warm(&rig);
-    expect_idle_end(&rig, client, server, "cD");
+    let (client, server, bytes) = warm(&rig);
+    expect_idle_end(&rig, client, server, bytes, "cD");
     rig.stop();
 }
 
@@ -86,27 +79,27 @@ fn tunnel_outlives_client_and_server(layout: Layout, path: Path) {
         path,
         &["tunnel 30s", "client 600ms", "server 600ms"],
     );
-    let (client, server) = warm(&rig);
+    let (client, server, bytes) = warm(&rig);
     // Silence for longer than the others would allow, as the traffic's own shape.
     thread::sleep(Duration::from_millis(1500));
-    client.send_all(up(), BYTES, 10);
-    server.receive_exact(up(), BYTES, 10);
+    client.send_all(up(), bytes, 10);
+    server.receive_exact(up(), bytes, 10);
     client.finish();
     server.expect_eof();
     server.finish();
     client.expect_eof();
-    rig.check(&rig.record(), BYTES + 10, BYTES, "--");
+    rig.check(&rig.record(), bytes + 10, bytes, "--");
     rig.stop();
 }
 
 /// The server has ended its direction, and the client neither sends nor ends its own.
 fn client_fin_idle(layout: Layout, path: Path) {
     let rig = rig(layout, path, &["client-fin 700ms"]);
-    let (client, server) = warm(&rig);
+    let (client, server, bytes) = warm(&rig);
     server.finish();
     client.expect_eof();
     let record = rig.record();
-    rig.check(&record, BYTES, BYTES, "cD");
+    rig.check(&record, bytes, bytes, "cD");
     rig.check_path(&record, [1, 1]);
     rig.stop();
 }
@@ -114,11 +107,11 @@ fn client_fin_idle(layout: Layout, path: Path) {
 /// The client has ended its direction, and the server neither sends nor ends its own.
 fn server_fin_idle(layout: Layout, path: Path) {
     let rig = rig(layout, path, &["server-fin 700ms"]);
-    let (client, server) = warm(&rig);
+    let (client, server, bytes) = warm(&rig);
     client.finish();
     server.expect_eof();
     let record = rig.record();
-    rig.check(&record, BYTES, BYTES, "sD");
+    rig.check(&record, bytes, bytes, "sD");
     rig.check_path(&record, [1, 1]);
     rig.stop();
 }
@@ -127,8 +120,8 @@ fn server_fin_idle(layout: Layout, path: Path) {
 /// does not see a single byte of it.
 fn traffic_keeps_alive(layout: Layout, path: Path, client_speaks: bool, server_speaks: bool) {
     let rig = rig(layout, path, &["client 1200ms", "server 1200ms"]);
-    let (client, server) = warm(&rig);
-    let (mut sent, mut answered) = (BYTES, BYTES);
+    let (client, server, bytes) = warm(&rig);
+    let (mut sent, mut answered) = (bytes, bytes);
     for _ in 0..16 {
         // The pace of the traffic: 3.2 seconds in all.
         thread::sleep(Duration::from_millis(200));
