@@ -261,7 +261,7 @@ async fn accept(worker: Rc<Worker>, mut acceptor: Acceptor) {
                     socket,
                     peer,
                     ctrl: acceptor.ctrl,
-                    resets: acceptor.resets,
+                    prepared: acceptor.prepared,
                     frontend: frontend.clone(),
                     permits: [process, own],
                 };

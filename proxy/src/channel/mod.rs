@@ -133,10 +133,12 @@ impl Channel {
         }
     }
 
-    /// Puts bytes back that an engine did not take after all.
+    /// Puts bytes in that were read elsewhere: before the DATA phase, or for an engine that did not
+    /// take them after all.
     pub(crate) fn put_held(&mut self, buffer: Buffer) {
         debug_assert!(matches!(self.store, Store::Nothing));
         if !buffer.held().is_empty() {
+            self.record.path.set(Path::Buffer);
             self.store = Store::Buffer(buffer);
         }
     }

@@ -41,7 +41,8 @@ pub struct Turn {
 }
 
 /// Moves bytes from `source` to `target` until one of them would block, the stream ends or fails,
-/// or the turn is over. Subscribes `cx` to whatever it waits for.
+/// or the turn is over. Subscribes `cx` to whatever it waits for. `closing`: the other direction is
+/// shut, so that both connections are closed as soon as this one is.
 ///
 /// # Errors
 /// When the runtime is shutting down.
@@ -50,6 +51,7 @@ pub fn turn(
     source: &Connection,
     target: &Connection,
     pool: &Pool,
+    closing: bool,
     cx: &mut Context<'_>,
 ) -> io::Result<Turn> {
     let mut turn = Turn {
@@ -73,7 +75,8 @@ pub fn turn(
                 channel.flags |= Flags::ERR_IN;
                 break Stop::SourceFailed(io::ErrorKind::ConnectionReset.into());
             }
-            if let Err(error) = target.shutdown_write() {
+            // When the other direction is shut already, the close that follows sends the FIN.
+            if !closing && let Err(error) = target.shutdown_write() {
                 channel.flags |= Flags::ERR_OUT;
                 break Stop::TargetFailed(error);
             }

@@ -157,11 +157,15 @@ impl Connection {
     /// # Errors
     /// Why it was not established.
     pub async fn connected(&self) -> io::Result<()> {
-        let _writable = self.watched().writable().await?;
-        match socket::take_error(self.fd())? {
-            None => Ok(()),
-            Some(error) => Err(error),
+        let guard = self.watched().writable().await?;
+        // Only a failed attempt makes both halves look closed: in all other cases the call is
+        // saved.
+        if guard.ready().is_write_closed()
+            && let Some(error) = socket::take_error(self.fd())?
+        {
+            return Err(error);
         }
+        Ok(())
     }
 
     /// Takes the socket out of the runtime's poller; it stays open.
@@ -191,18 +195,6 @@ impl Connection {
         socket::shutdown(self.fd(), Half::Write)
     }
 
-    /// From here on, closing it (also by the death of the process) resets the peer, so that a
-    /// stream that was cut short cannot look complete.
-    ///
-    /// # Errors
-    /// What the kernel says. UNIX sockets have no reset and ignore it.
-    pub fn arm_reset(&self) -> io::Result<()> {
-        match self.ctrl {
-            Ctrl::Tcp => socket::set_linger(self.fd(), Linger::Reset),
-            Ctrl::Unix => Ok(()),
-        }
-    }
-
     /// Closes it in order: queued bytes are still sent.
     pub fn close(self) {
         if self.ctrl == Ctrl::Tcp
@@ -212,7 +204,7 @@ impl Connection {
         }
     }
 
-    /// Closes it at once; a TCP peer sees a reset if [`Connection::arm_reset`] was called.
+    /// Closes it at once; a TCP peer sees a reset. UNIX sockets have none.
     pub fn reset(self) {
         drop(self);
     }

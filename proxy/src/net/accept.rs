@@ -26,8 +26,8 @@ pub struct Acceptor {
     burst: usize,
     /// What its connections are.
     pub ctrl: Ctrl,
-    /// Whether accepted sockets already reset on close.
-    pub resets: bool,
+    /// Whether accepted sockets inherit their options from the listener.
+    pub prepared: bool,
     /// Index of its frontend.
     pub frontend: usize,
 }
@@ -42,7 +42,7 @@ impl Acceptor {
             socket: watch(listening.socket, Interest::READABLE)?,
             burst: 0,
             ctrl: listening.ctrl,
-            resets: listening.resets,
+            prepared: listening.prepared,
             frontend: listening.frontend,
         })
     }

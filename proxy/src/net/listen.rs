@@ -12,8 +12,9 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::config::model::{Bind, BindAddress, Frontend};
 use crate::conn::Ctrl;
+use crate::conn::ctrl::tcp;
 use crate::conn::ctrl::unix::abstract_address;
-use crate::sys::socket::{self, Linger};
+use crate::sys::socket;
 
 /// Backlog unless configured: as many as the system allows (`net.core.somaxconn`).
 const DEFAULT_BACKLOG: i32 = 65_535;
@@ -25,8 +26,8 @@ pub struct Listening {
     pub socket: OwnedFd,
     /// What its connections are.
     pub ctrl: Ctrl,
-    /// Whether accepted sockets already reset on close, inherited from the listener.
-    pub resets: bool,
+    /// Whether accepted sockets inherit their options from the listener.
+    pub prepared: bool,
     /// Index of its frontend.
     pub frontend: usize,
 }
@@ -77,16 +78,16 @@ fn open(
         .backlog
         .or(config.backlog)
         .map_or(DEFAULT_BACKLOG, |n| i32::try_from(n).unwrap_or(i32::MAX));
-    let listening = |socket, ctrl, resets| Listening {
+    let listening = |socket, ctrl, prepared| Listening {
         socket,
         ctrl,
-        resets,
+        prepared,
         frontend,
     };
     match &bind.address {
         BindAddress::Inet(address) => {
             for worker in workers {
-                let socket = open_tcp(*address, bind, backlog)?;
+                let socket = open_tcp(*address, bind, config, backlog)?;
                 worker.push(listening(socket, Ctrl::Tcp, true));
             }
             Ok(())
@@ -132,7 +133,12 @@ fn share(
     Ok(())
 }
 
-fn open_tcp(address: SocketAddr, bind: &Bind, backlog: i32) -> io::Result<OwnedFd> {
+fn open_tcp(
+    address: SocketAddr,
+    bind: &Bind,
+    config: &Frontend,
+    backlog: i32,
+) -> io::Result<OwnedFd> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -163,9 +169,8 @@ fn open_tcp(address: SocketAddr, bind: &Bind, backlog: i32) -> io::Result<OwnedF
     if let Some(timeout) = bind.tcp_user_timeout {
         socket.set_tcp_user_timeout(Some(timeout))?;
     }
-    // Accepted sockets inherit it: a flow that the process cannot finish is reset, also when the
-    // process is killed.
-    socket::set_linger(socket.as_fd(), Linger::Reset)?;
+    // Accepted sockets inherit these, which saves the calls for each of them.
+    tcp::prepare(socket.as_fd(), config.socket.keepalive)?;
     socket.bind(&SockAddr::from(address))?;
     socket.listen(backlog)?;
     Ok(OwnedFd::from(socket))

@@ -75,6 +75,13 @@ impl Policy {
         }
     }
 
+    /// Whether a flow's first bytes from the client go through a buffer.
+    #[must_use]
+    pub fn starts_in_buffer(&self) -> bool {
+        let leaves_at_once = self.engine() != Engine::None && self.is_due(0, Duration::ZERO);
+        self.user_path(0) != UserPath::Pipe && !leaves_at_once
+    }
+
     /// Whether a flow that has moved `bytes` in `age` is worth promoting.
     #[must_use]
     pub fn is_due(&self, bytes: u64, age: Duration) -> bool {

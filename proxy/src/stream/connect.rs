@@ -27,15 +27,23 @@ pub struct Reached {
     pub held: Held,
 }
 
-/// Connects to a server of `backend`, as often as its retries allow. `client_port` is the port
-/// that the client connected to, for servers that follow it.
+/// What a connection attempt needs to know of its client.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// The port that the client connected to, for servers that follow it.
+    pub client_port: u16,
+    /// There is data to send as soon as the connection is established.
+    pub data_follows: bool,
+}
+
+/// Connects to a server of `backend`, as often as its retries allow.
 ///
 /// # Errors
 /// How the stream ends when no server was reached.
 pub async fn reach(
     backend: &Backend,
     client: &Connection,
-    client_port: u16,
+    wanted: Wanted,
     record: &FlowRecord,
 ) -> Result<Reached, Termination> {
     record.note_time(|times| times.connecting = Some(Instant::now()));
@@ -44,11 +52,7 @@ pub async fn reach(
     loop {
         *record.server.borrow_mut() = Some(server.config.name.clone());
         let held = server.active.hold();
-        let attempt = async {
-            connect(backend, &server, client_port)?
-                .await_connected()
-                .await
-        };
+        let attempt = async { connect(backend, &server, wanted)?.await_connected().await };
         let outcome = tokio::select! {
             // A server that answered is worth more than a client that has just left.
             biased;
@@ -153,17 +157,18 @@ impl Connecting {
     }
 }
 
-fn connect(backend: &Backend, server: &Server, client_port: u16) -> io::Result<Connecting> {
+fn connect(backend: &Backend, server: &Server, wanted: Wanted) -> io::Result<Connecting> {
     let config = &server.config;
     let connection = match &config.address {
         ServerAddress::Inet(address) => tcp::connect(
             SocketAddr::new(
                 address.ip(),
-                port(config.port, address.port(), client_port)?,
+                port(config.port, address.port(), wanted.client_port)?,
             ),
             tcp::ConnectOptions {
                 source: config.source.or(backend.config.source),
                 keepalive: backend.config.socket.keepalive,
+                data_follows: wanted.data_follows,
             },
         )?,
         ServerAddress::Unix(path) => unix::connect(&SockAddr::unix(path)?)?,

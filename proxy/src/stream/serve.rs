@@ -12,12 +12,16 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{connect, transfer};
 use crate::backend::{Backend, Held};
+use crate::channel::buffer::Buffer;
 use crate::conn::ctrl::tcp;
+use crate::conn::data::Status;
+use crate::conn::data::raw::raw_sock_to_buf;
 use crate::conn::{Connection, Ctrl};
 use crate::observe::log::{Concurrency, LEVEL_INFO, StreamLine};
 use crate::observe::record::{DirectionRecord, Endpoint, FlowRecord, Termination, Times};
 use crate::offload::path::Policy;
 use crate::stream::idle::IdleLimits;
+use crate::sys::socket;
 use crate::worker::{FrontendState, Worker};
 
 /// An accepted connection on its way to becoming a stream.
@@ -29,8 +33,8 @@ pub struct Accepted {
     pub peer: SockAddr,
     /// What it is.
     pub ctrl: Ctrl,
-    /// Whether it already resets on close.
-    pub resets: bool,
+    /// Whether it has inherited its options from the listener.
+    pub prepared: bool,
     /// Its frontend.
     pub frontend: Arc<FrontendState>,
     /// Its place within the process's and the frontend's limits.
@@ -74,7 +78,7 @@ pub async fn stream(worker: Rc<Worker>, accepted: Accepted) {
     let termination = match prepare(
         accepted.socket,
         accepted.ctrl,
-        accepted.resets,
+        accepted.prepared,
         frontend.config.socket.keepalive,
     ) {
         Ok(client) => {
@@ -110,15 +114,11 @@ impl Counted<'_> {
     }
 }
 
-fn prepare(socket: OwnedFd, ctrl: Ctrl, resets: bool, keepalive: bool) -> io::Result<Connection> {
-    if ctrl == Ctrl::Tcp {
+fn prepare(socket: OwnedFd, ctrl: Ctrl, prepared: bool, keepalive: bool) -> io::Result<Connection> {
+    if ctrl == Ctrl::Tcp && !prepared {
         tcp::prepare(socket.as_fd(), keepalive)?;
     }
-    let connection = Connection::new(socket, ctrl)?;
-    if !resets {
-        connection.arm_reset()?;
-    }
-    Ok(connection)
+    Connection::new(socket, ctrl)
 }
 
 async fn run(
@@ -145,7 +145,19 @@ async fn run(
         .iter()
         .any(|s| s.port != crate::config::model::ServerPort::Fixed);
     let client_port = if follows { local_port(&client) } else { 0 };
-    let reached = match connect::reach(backend, &client, client_port, record).await {
+    let policy = Policy::new(&frontend.config, &backend.config, worker.shared.no_splice);
+    let early = match read_early(worker, &policy, &client) {
+        Ok(early) => early,
+        Err(error) => {
+            tracing::debug!(flow = record.id, %error, "the client left before it was served");
+            return Termination::CLIENT_GONE_CONNECTING;
+        }
+    };
+    let wanted = connect::Wanted {
+        client_port,
+        data_follows: !early.held().is_empty(),
+    };
+    let reached = match connect::reach(backend, &client, wanted, record).await {
         Ok(reached) => reached,
         Err(termination) => {
             client.reset();
@@ -162,11 +174,38 @@ async fn run(
     let setup = transfer::Setup {
         pool: worker.pool.clone(),
         smallest_buffer: worker.shared.global.bufsize,
-        policy: Policy::new(&frontend.config, &backend.config, worker.shared.no_splice),
+        policy,
+        early,
         availability: worker.shared.availability.clone(),
         limits: IdleLimits::new(&frontend.config.timeouts, &backend.config.timeouts),
     };
     transfer::run(setup, client, reached.connection, record.clone()).await
+}
+
+/// Reads what the client has sent already, before the server is reached: the request then goes out
+/// with the acknowledgement that ends the server's handshake, and the client's acknowledgement
+/// with the reply, which spares both connections a packet. Empty where nothing has come yet, or
+/// where the flow is to leave user space before its first byte.
+fn read_early(worker: &Worker, policy: &Policy, client: &Connection) -> io::Result<Buffer> {
+    if !policy.starts_in_buffer() {
+        return Ok(Buffer::empty());
+    }
+    let mut buffer = worker.pool.get_buffer(worker.shared.global.bufsize);
+    let transfer = raw_sock_to_buf(client.fd(), &mut buffer);
+    if let Some(error) = transfer.error {
+        return Err(error);
+    }
+    if transfer.bytes == 0 {
+        // Nothing yet, or the end, which will be seen again.
+        worker.pool.put_buffer(buffer);
+        return Ok(Buffer::empty());
+    }
+    if transfer.status.contains(Status::EMPTY_IN) && client.ctrl() == Ctrl::Tcp {
+        // A short request, not a stream: its sender waits for no acknowledgement. A refusal only
+        // costs the packet.
+        let _ = socket::delay_ack(client.fd());
+    }
+    Ok(buffer)
 }
 
 /// The port that the client connected to; 0 where there is none.

@@ -40,6 +40,8 @@ pub struct Setup {
     pub smallest_buffer: usize,
     /// What may move the flow.
     pub policy: Policy,
+    /// What was read of the client before the server was reached.
+    pub early: Buffer,
     /// Which engines there are.
     pub availability: Arc<Availability>,
     /// How long it may be idle.
@@ -86,14 +88,19 @@ pub async fn run(
 }
 
 impl DataPhase {
-    fn new(setup: Setup, connections: [Connection; 2], record: Rc<FlowRecord>) -> Self {
-        let channels = [0, 1].map(|source| {
+    fn new(mut setup: Setup, connections: [Connection; 2], record: Rc<FlowRecord>) -> Self {
+        let mut channels = [0, 1].map(|source| {
             Channel::new(
                 setup.policy.user_path(source),
                 Sizing::new(setup.smallest_buffer),
                 record.direction(source).clone(),
             )
         });
+        let early = std::mem::replace(&mut setup.early, Buffer::empty());
+        let untouched = early.held().is_empty();
+        if !untouched {
+            channels[0].put_held(early);
+        }
         let wanted = match setup.policy.engine() {
             PathEngine::None => None,
             PathEngine::Redirect => {
@@ -117,7 +124,7 @@ impl DataPhase {
             mover: Mover::User,
             wanted,
             attempts: 0,
-            untouched: true,
+            untouched,
             started: now,
             active: [now; 2],
             failed: None,
@@ -160,11 +167,13 @@ impl DataPhase {
             if self.channels[s].flags().contains(Flags::ERR_OUT) {
                 continue;
             }
+            let closing = self.channels[t].flags().contains(Flags::SHUT_OUT);
             let turn = pump::turn(
                 &mut self.channels[s],
                 &self.connections[s],
                 &self.connections[t],
                 &self.setup.pool,
+                closing,
                 cx,
             );
             let turn = match turn {

@@ -160,6 +160,15 @@ pub fn set_keepalive(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option::<libc::c_int>(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, &1)
 }
 
+/// Clears `TCP_QUICKACK`: the next acknowledgement waits for data to travel with, up to the delayed
+/// acknowledgement's limit. Before connect: the handshake's last acknowledgement.
+///
+/// # Errors
+/// What the kernel says.
+pub fn delay_ack(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option::<libc::c_int>(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, &0)
+}
+
 /// Sets `TCP_WINDOW_CLAMP`: the largest window that is advertised from now on, bytes.
 ///
 /// # Errors

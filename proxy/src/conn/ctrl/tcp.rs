@@ -16,6 +16,8 @@ pub struct ConnectOptions {
     pub source: Option<SocketAddr>,
     /// Send keep-alives.
     pub keepalive: bool,
+    /// There is data to send as soon as the connection is established.
+    pub data_follows: bool,
 }
 
 /// Starts to connect; [`Connection::connected`] tells the outcome.
@@ -37,23 +39,30 @@ pub fn connect(address: SocketAddr, options: ConnectOptions) -> io::Result<Conne
         }
         socket.bind(&source.into())?;
     }
+    if options.data_follows {
+        // A refusal only costs a packet.
+        let _ = socket::delay_ack(socket.as_fd());
+    }
     match socket.connect(&SockAddr::from(address)) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
         _ => {}
     }
     let socket = OwnedFd::from(socket);
     prepare(socket.as_fd(), options.keepalive)?;
-    socket::set_linger(socket.as_fd(), Linger::Reset)?;
     Connection::new(socket, Ctrl::Tcp)
 }
 
-/// Sets the options that every TCP socket of a flow has.
+/// Sets the options that every TCP socket of a flow has. On a listening socket they are what
+/// accepted sockets inherit.
 ///
 /// # Errors
 /// What the kernel says.
 pub fn prepare(socket: BorrowedFd<'_>, keepalive: bool) -> io::Result<()> {
     // What one side sent in one piece goes on at once: the proxy adds no Nagle delay of its own.
     socket::set_nodelay(socket)?;
+    // Until it is closed on purpose, closing it (also by the death of the process) resets the
+    // peer, so that a stream that was cut short cannot look complete.
+    socket::set_linger(socket, Linger::Reset)?;
     if keepalive {
         socket::set_keepalive(socket)?;
     }
