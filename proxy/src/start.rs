@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, broadcast};
+use tokio::time::Instant;
 
 use crate::backend::Backend;
 use crate::config::model::{Config, Global, LogTarget, OffloadMode};
@@ -212,11 +212,15 @@ async fn supervise(
     threads: Vec<JoinHandle<std::io::Result<()>>>,
 ) -> Result<()> {
     let mut ended = tokio::task::spawn_blocking(move || join(threads));
-    let mut hard_stop = None;
+    // When to go on to the next phase without a signal.
+    let mut next: Option<(Instant, Phase)> = None;
     loop {
-        let deadline = async {
-            match hard_stop {
-                Some(at) => tokio::time::sleep_until(at).await,
+        let due = async {
+            match next {
+                Some((at, phase)) => {
+                    tokio::time::sleep_until(at).await;
+                    phase
+                }
                 None => std::future::pending().await,
             }
         };
@@ -224,16 +228,16 @@ async fn supervise(
             result = &mut ended => return result?,
             Some(()) = signals.stop.recv() => control.advance(Phase::Stopping),
             Some(()) = signals.interrupt.recv() => control.advance(Phase::Stopping),
-            () = deadline => control.advance(Phase::Stopping),
             Some(()) = signals.finish.recv() => {
-                if let Some(grace) = shared.global.grace {
-                    tokio::time::sleep(grace).await;
-                }
-                control.advance(Phase::Draining);
-                hard_stop = shared
-                    .global
-                    .hard_stop_after
-                    .map(|limit: Duration| tokio::time::Instant::now() + limit);
+                let grace = shared.global.grace.unwrap_or_default();
+                next = Some((Instant::now() + grace, Phase::Draining));
+            }
+            phase = due => {
+                control.advance(phase);
+                let limit = shared.global.hard_stop_after;
+                next = limit
+                    .filter(|_| phase == Phase::Draining)
+                    .map(|limit| (Instant::now() + limit, Phase::Stopping));
             }
             // Nobody subscribed means that the workers are ending.
             Some(()) = signals.show.recv() => drop(requests.send(Request::ShowLiving)),

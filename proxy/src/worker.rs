@@ -251,11 +251,17 @@ async fn accept(worker: Rc<Worker>, mut acceptor: Acceptor) {
     let frontend = worker.shared.frontends[acceptor.frontend].clone();
     loop {
         // Over a limit connections stay in the kernel's backlog: nobody is refused.
-        let process = worker.shared.places.clone().acquire_owned().await.ok();
-        let own = match &frontend.places {
-            Some(places) => places.clone().acquire_owned().await.ok(),
-            None => None,
-        };
+        let limits = [
+            Some(&worker.shared.places),
+            frontend.places.as_ref(),
+            acceptor.places.as_ref(),
+        ];
+        let mut permits = [None, None, None];
+        for (permit, limit) in permits.iter_mut().zip(limits) {
+            if let Some(places) = limit {
+                *permit = places.clone().acquire_owned().await.ok();
+            }
+        }
         match acceptor.accept().await {
             Ok((socket, peer)) => {
                 let accepted = Accepted {
@@ -264,7 +270,7 @@ async fn accept(worker: Rc<Worker>, mut acceptor: Acceptor) {
                     ctrl: acceptor.ctrl,
                     prepared: acceptor.prepared,
                     frontend: frontend.clone(),
-                    permits: [process, own],
+                    permits,
                 };
                 tokio::task::spawn_local(serve::stream(worker.clone(), accepted));
             }

@@ -16,6 +16,7 @@ pub mod units;
 
 mod address;
 mod draft;
+mod effect;
 mod keywords;
 mod preprocess;
 mod resolve;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::diagnostic::Diagnostics;
 use super::draft::{Draft, Kind, LogLine, Proxy};
+use super::effect;
 use super::model::{Backend, BackendId, Config, Frontend, LogOptions, LogTarget};
 
 /// Resolves names and splits every `listen`. The result counts only if nothing is an error.
@@ -39,6 +40,7 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
         }
     }
     config.global = draft.global;
+    effect::warn(&config, diagnostics);
     config
 }
 

@@ -137,14 +137,23 @@ impl Connection {
         self.watched().poll_write_ready(cx)
     }
 
-    /// Waits until the socket has failed. A FIN, or data, is no failure.
-    pub async fn failed(&self) -> io::Error {
+    /// Waits until the socket has failed or, with `or_fin`, its peer has sent a FIN. Data is
+    /// neither.
+    pub async fn gone(&self, or_fin: bool) -> io::Error {
         loop {
-            match self.watched().ready(Interest::ERROR).await {
+            let interest = if or_fin {
+                Interest::ERROR | Interest::READABLE
+            } else {
+                Interest::ERROR
+            };
+            match self.watched().ready(interest).await {
                 Err(error) => return error,
                 Ok(mut guard) => {
                     if let Ok(Some(error)) = socket::take_error(self.fd()) {
                         return error;
+                    }
+                    if or_fin && guard.ready().is_read_closed() {
+                        return io::ErrorKind::UnexpectedEof.into();
                     }
                     guard.clear_ready();
                 }

@@ -2,11 +2,13 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockAddr;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Semaphore;
 
 use super::listen::Listening;
 use crate::conn::Ctrl;
@@ -30,6 +32,8 @@ pub struct Acceptor {
     pub prepared: bool,
     /// Index of its frontend.
     pub frontend: usize,
+    /// The address's own `maxconn`, shared by all workers.
+    pub places: Option<Arc<Semaphore>>,
 }
 
 impl Acceptor {
@@ -44,6 +48,7 @@ impl Acceptor {
             ctrl: listening.ctrl,
             prepared: listening.prepared,
             frontend: listening.frontend,
+            places: listening.places,
         })
     }
 

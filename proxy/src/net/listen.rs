@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::sync::Semaphore;
 
 use crate::config::model::{Bind, BindAddress, Frontend};
 use crate::conn::Ctrl;
@@ -18,6 +19,9 @@ use crate::sys::socket;
 
 /// Backlog unless configured: as many as the system allows (`net.core.somaxconn`).
 const DEFAULT_BACKLOG: i32 = 65_535;
+
+/// How long a silent client is held back by `defer-accept`, s: HAProxy's value.
+const DEFER_ACCEPT_SECONDS: i32 = 1;
 
 /// One listening socket of one worker.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub struct Listening {
     pub prepared: bool,
     /// Index of its frontend.
     pub frontend: usize,
+    /// The address's own `maxconn`, shared by all workers.
+    pub places: Option<Arc<Semaphore>>,
 }
 
 /// Opens every listening socket of `frontends`, once per worker: each worker gets its own TCP
@@ -78,11 +84,13 @@ fn open(
         .backlog
         .or(config.backlog)
         .map_or(DEFAULT_BACKLOG, |n| i32::try_from(n).unwrap_or(i32::MAX));
+    let places = bind.maxconn.map(|max| Arc::new(Semaphore::new(max)));
     let listening = |socket, ctrl, prepared| Listening {
         socket,
         ctrl,
         prepared,
         frontend,
+        places: places.clone(),
     };
     match &bind.address {
         BindAddress::Inet(address) => {
@@ -165,6 +173,12 @@ fn open_tcp(
     }
     if let Some(mss) = bind.mss {
         socket.set_tcp_mss(u32::from(mss))?;
+    }
+    if bind.defer_accept {
+        socket::set_defer_accept(socket.as_fd(), DEFER_ACCEPT_SECONDS)?;
+    }
+    if bind.tfo {
+        socket::set_fastopen(socket.as_fd(), backlog)?;
     }
     if let Some(timeout) = bind.tcp_user_timeout {
         socket.set_tcp_user_timeout(Some(timeout))?;

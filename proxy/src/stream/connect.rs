@@ -30,8 +30,9 @@ pub struct Reached {
 /// What a connection attempt needs to know of its client.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
-    /// The port that the client connected to, for servers that follow it.
-    pub client_port: u16,
+    /// The address that the client connected to, for servers that follow it; `None` where it is
+    /// no IP address, or no server follows it.
+    pub destination: Option<SocketAddr>,
     /// There is data to send as soon as the connection is established.
     pub data_follows: bool,
 }
@@ -57,7 +58,7 @@ pub async fn reach(
             // A server that answered is worth more than a client that has just left.
             biased;
             outcome = within(backend.config.timeouts.connect, attempt) => outcome,
-            error = client.failed() => {
+            error = client.gone(backend.config.abortonclose) => {
                 tracing::debug!(flow = record.id, %error, "the client left during the connection");
                 return Err(Termination::CLIENT_GONE_CONNECTING);
             }
@@ -95,7 +96,7 @@ pub async fn reach(
                 .map_or(TURN_AROUND, |connect| connect.min(TURN_AROUND));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                error = client.failed() => {
+                error = client.gone(backend.config.abortonclose) => {
                     tracing::debug!(flow = record.id, %error, "the client left during a retry");
                     return Err(Termination::CLIENT_GONE_CONNECTING);
                 }
@@ -161,10 +162,7 @@ fn connect(backend: &Backend, server: &Server, wanted: Wanted) -> io::Result<Con
     let config = &server.config;
     let connection = match &config.address {
         ServerAddress::Inet(address) => tcp::connect(
-            SocketAddr::new(
-                address.ip(),
-                port(config.port, address.port(), wanted.client_port)?,
-            ),
+            follow(*address, config.port, wanted.destination)?,
             tcp::ConnectOptions {
                 source: config.source.or(backend.config.source),
                 keepalive: backend.config.socket.keepalive,
@@ -177,16 +175,46 @@ fn connect(backend: &Backend, server: &Server, wanted: Wanted) -> io::Result<Con
     Ok(Connecting(connection))
 }
 
-fn port(rule: ServerPort, fixed: u16, client_port: u16) -> io::Result<u16> {
-    let port = match rule {
-        ServerPort::Fixed => i32::from(fixed),
-        ServerPort::SameAsClient => i32::from(client_port),
-        ServerPort::Offset(by) => i32::from(client_port) + by,
+/// Whether a server's address depends on where its client connected to.
+#[must_use]
+pub fn follows(server: &crate::config::model::Server) -> bool {
+    match &server.address {
+        ServerAddress::Inet(address) => {
+            server.port != ServerPort::Fixed || address.ip().is_unspecified()
+        }
+        _ => false,
+    }
+}
+
+/// A server's address: one without an IP or a port takes the one that the client connected to.
+fn follow(
+    address: SocketAddr,
+    rule: ServerPort,
+    destination: Option<SocketAddr>,
+) -> io::Result<SocketAddr> {
+    let client = || {
+        destination.ok_or_else(|| {
+            io::Error::new(
+                ErrorKind::InvalidInput,
+                "the server follows the client's destination, and the client has no IP address",
+            )
+        })
     };
-    u16::try_from(port)
+    let ip = if address.ip().is_unspecified() {
+        client()?.ip().to_canonical()
+    } else {
+        address.ip()
+    };
+    let port = match rule {
+        ServerPort::Fixed => i32::from(address.port()),
+        ServerPort::SameAsClient => i32::from(client()?.port()),
+        ServerPort::Offset(by) => i32::from(client()?.port()) + by,
+    };
+    let port = u16::try_from(port)
         .ok()
         .filter(|port| *port != 0)
-        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, format!("no port {port}")))
+        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, format!("no port {port}")))?;
+    Ok(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]
@@ -209,10 +237,19 @@ mod tests {
     }
 
     #[test]
-    fn ports_follow_the_client() {
-        assert_eq!(port(ServerPort::Fixed, 80, 8080).unwrap(), 80);
-        assert_eq!(port(ServerPort::SameAsClient, 0, 8080).unwrap(), 8080);
-        assert_eq!(port(ServerPort::Offset(-80), 0, 8080).unwrap(), 8000);
-        assert!(port(ServerPort::Offset(1), 0, 65_535).is_err());
+    fn servers_follow_the_client() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let to = Some(at("192.0.2.1:8080"));
+        let cases = [
+            ("10.0.0.1:80", ServerPort::Fixed, "10.0.0.1:80"),
+            ("10.0.0.1:0", ServerPort::SameAsClient, "10.0.0.1:8080"),
+            ("10.0.0.1:0", ServerPort::Offset(-80), "10.0.0.1:8000"),
+            ("0.0.0.0:80", ServerPort::Fixed, "192.0.2.1:80"),
+        ];
+        for (address, rule, expected) in cases {
+            assert_eq!(follow(at(address), rule, to).unwrap(), at(expected));
+        }
+        assert!(follow(at("10.0.0.1:0"), ServerPort::Offset(60_000), to).is_err());
+        assert!(follow(at("10.0.0.1:0"), ServerPort::SameAsClient, None).is_err());
     }
 }

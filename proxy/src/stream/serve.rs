@@ -37,8 +37,8 @@ pub struct Accepted {
     pub prepared: bool,
     /// Its frontend.
     pub frontend: Arc<FrontendState>,
-    /// Its place within the process's and the frontend's limits.
-    pub permits: [Option<OwnedSemaphorePermit>; 2],
+    /// Its place within the limits of the process, the frontend and the listening address.
+    pub permits: [Option<OwnedSemaphorePermit>; 3],
 }
 
 /// Serves one stream to its end.
@@ -139,12 +139,8 @@ async fn run(
     // The cell is set here and nowhere else.
     let _ = record.backend.set(backend.config.name.clone());
     counted.backend = Some((backend.clone(), backend.active.hold()));
-    let follows = backend
-        .config
-        .servers
-        .iter()
-        .any(|s| s.port != crate::config::model::ServerPort::Fixed);
-    let client_port = if follows { local_port(&client) } else { 0 };
+    let follows = backend.config.servers.iter().any(connect::follows);
+    let destination = follows.then(|| local_address(&client)).flatten();
     let policy = Policy::new(&frontend.config, &backend.config, worker.shared.no_splice);
     let early = match read_early(worker, &policy, &client) {
         Ok(early) => early,
@@ -154,7 +150,7 @@ async fn run(
         }
     };
     let wanted = connect::Wanted {
-        client_port,
+        destination,
         data_follows: !early.held().is_empty(),
     };
     let reached = match connect::reach(backend, &client, wanted, record).await {
@@ -178,6 +174,12 @@ async fn run(
         early,
         availability: worker.shared.availability.clone(),
         limits: IdleLimits::new(&frontend.config.timeouts, &backend.config.timeouts),
+        independent_streams: frontend.config.independent_streams
+            || backend.config.independent_streams,
+        nolinger: [
+            frontend.config.socket.nolinger,
+            backend.config.socket.nolinger,
+        ],
     };
     transfer::run(setup, client, reached.connection, record.clone()).await
 }
@@ -208,11 +210,7 @@ fn read_early(worker: &Worker, policy: &Policy, client: &Connection) -> io::Resu
     Ok(buffer)
 }
 
-/// The port that the client connected to; 0 where there is none.
-fn local_port(client: &Connection) -> u16 {
-    local_address(client).map_or(0, |address| address.port())
-}
-
+/// The address that the client connected to; `None` where it is no IP address.
 fn local_address(client: &Connection) -> Option<SocketAddr> {
     socket2::SockRef::from(&client.fd())
         .local_addr()

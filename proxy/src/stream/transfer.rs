@@ -46,6 +46,10 @@ pub struct Setup {
     pub availability: Arc<Availability>,
     /// How long it may be idle.
     pub limits: IdleLimits,
+    /// `option independent-streams`: what a side is sent does not keep it from being idle.
+    pub independent_streams: bool,
+    /// `option nolinger` of each side: its socket is not kept until its peer has taken everything.
+    pub nolinger: [bool; 2],
 }
 
 /// Who moves the bytes at the moment.
@@ -67,6 +71,8 @@ struct DataPhase {
     wanted: Option<Arc<Engine>>,
     attempts: u32,
     untouched: bool,
+    /// A connection was lost to a failed registration: the flow cannot go on.
+    unwatched: bool,
     started: Instant,
     active: [Instant; 2],
     /// Why a direction lost its target, kept until the other one has brought what it can.
@@ -125,6 +131,7 @@ impl DataPhase {
             wanted,
             attempts: 0,
             untouched,
+            unwatched: false,
             started: now,
             active: [now; 2],
             failed: None,
@@ -137,6 +144,9 @@ impl DataPhase {
         let untouched = std::mem::take(&mut self.untouched);
         if untouched && self.is_due() {
             self.promote(cx, true);
+            if self.unwatched {
+                return Poll::Ready(Termination::INTERNAL);
+            }
         }
         let ended = match &mut self.mover {
             Mover::User => self.poll_user(cx),
@@ -154,6 +164,9 @@ impl DataPhase {
             // The engine has to be polled once, to be subscribed to.
             cx.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        if self.unwatched {
+            return Poll::Ready(Termination::INTERNAL);
         }
         self.poll_idle(cx)
     }
@@ -181,7 +194,7 @@ impl DataPhase {
                 Err(error) => return self.internal(&error),
             };
             moved[s] |= turn.read > 0;
-            moved[t] |= turn.written > 0;
+            moved[t] |= turn.written > 0 && !self.setup.independent_streams;
             match turn.stop {
                 Stop::Waiting | Stop::Ended => {}
                 Stop::Yielded => yielded = true,
@@ -289,8 +302,8 @@ impl DataPhase {
                 self.put_back(held);
                 for connection in &mut self.connections {
                     if let Err(error) = connection.wake() {
-                        // Its descriptor is closed by now; the next use of it would panic.
                         tracing::warn!(%error, "a socket could not be watched again");
+                        self.unwatched = true;
                     }
                 }
                 self.stay(refusal.why);
@@ -390,8 +403,8 @@ impl DataPhase {
         for direction in [&self.record.up, &self.record.down] {
             direction.settle_kernel();
         }
-        for connection in self.connections {
-            if termination == Termination::NORMAL {
+        for (connection, nolinger) in self.connections.into_iter().zip(self.setup.nolinger) {
+            if termination == Termination::NORMAL && !nolinger {
                 connection.close();
             } else {
                 connection.reset();

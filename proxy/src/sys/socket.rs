@@ -160,6 +160,24 @@ pub fn set_keepalive(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option::<libc::c_int>(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, &1)
 }
 
+/// Sets `TCP_DEFER_ACCEPT` on a listening socket: connections are accepted when their first data
+/// comes, or after `seconds`.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_defer_accept(fd: BorrowedFd<'_>, seconds: i32) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, &seconds)
+}
+
+/// Sets `TCP_FASTOPEN` on a listening socket: up to `pending` connections may bring data with
+/// their SYN.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_fastopen(fd: BorrowedFd<'_>, pending: i32) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, &pending)
+}
+
 /// Clears `TCP_QUICKACK`: the next acknowledgement waits for data to travel with, up to the delayed
 /// acknowledgement's limit. Before connect: the handshake's last acknowledgement.
 ///

@@ -1,0 +1,60 @@
+//! What is accepted so that a working file runs, and has no effect in this version: each is said,
+//! once, at its place.
+
+use super::diagnostic::Diagnostics;
+use super::model::{Backend, Config, Frontend};
+
+/// Warns about everything in `config` that nothing acts on.
+pub(crate) fn warn(config: &Config, diagnostics: &mut Diagnostics) {
+    for socket in &config.global.stats_sockets {
+        diagnostics.warning(
+            &socket.position,
+            "'stats socket' has no effect in this version: there is no runtime API yet.",
+        );
+    }
+    for frontend in &config.frontends {
+        front(frontend, diagnostics);
+    }
+    for backend in &config.backends {
+        back(backend, diagnostics);
+    }
+}
+
+fn front(frontend: &Frontend, diagnostics: &mut Diagnostics) {
+    if frontend.log.tag.is_some() {
+        diagnostics.warning(
+            &frontend.position,
+            format!(
+                "'log-tag' of '{}' has no effect in this version: the one of 'global' is used.",
+                frontend.name
+            ),
+        );
+    }
+}
+
+fn back(backend: &Backend, diagnostics: &mut Diagnostics) {
+    let timeouts = [
+        ("timeout queue", backend.timeouts.queue),
+        ("timeout check", backend.timeouts.check),
+    ];
+    for (word, limit) in timeouts {
+        if limit.is_some() {
+            diagnostics.warning(
+                &backend.position,
+                format!(
+                    "'{word}' of '{}' has no effect in this version: there are neither queues nor health checks yet.",
+                    backend.name
+                ),
+            );
+        }
+    }
+    for server in backend.servers.iter().filter(|s| s.maxconn.is_some()) {
+        diagnostics.warning(
+            &server.position,
+            format!(
+                "'maxconn' of server '{}/{}' has no effect in this version: connections are not queued.",
+                backend.name, server.name
+            ),
+        );
+    }
+}
