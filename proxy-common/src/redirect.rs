@@ -51,26 +51,8 @@ pub struct State {
     pub flips: u64,
     /// Sequence number that the next segment should start with.
     pub next_seq: u64,
-    /// Repeats noted in `repeats` so far; the latest is at `(count - 1) % REPEATS`.
-    pub repeat_count: u64,
-    /// Bytes passed to user space that are no new bytes.
-    pub repeats: [Repeat; REPEATS],
-}
-
-/// Repeats that may await user space at once.
-pub const REPEATS: usize = 8;
-
-/// A stretch of passed bytes that the source had sent before.
-///
-/// TCP queues a segment that overlaps what it has received already as it came, and skips the
-/// overlap when it is read. A verdict program is shown such a segment whole.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Repeat {
-    /// Value of `passed` before the segment: the repeat is at its front.
-    pub at: u64,
-    /// Bytes to leave out.
-    pub len: u64,
+    /// Not 0: the stream cannot be continued, both ends must be reset.
+    pub broken: u64,
 }
 
 /// One received segment.
@@ -96,8 +78,6 @@ pub enum Verdict {
     Redirect,
     /// Leave it to user space; call [`passed`].
     Pass,
-    /// The stream cannot be continued: call [`broken`] and let user space reset both ends.
-    Broken,
     /// No payload (a bare FIN): drop the empty segment, count nothing. The socket knows of its end
     /// by then; an empty segment that is passed while the socket's psock has something queued
     /// makes the kernel believe that sending failed.
@@ -154,60 +134,37 @@ fn adopt_epoch(control: &Control, state: &mut State, read_seq: u32) {
         state.redirected = 0;
         state.flips = 0;
         state.last_ns = 0;
-        state.repeat_count = 0;
+        state.broken = 0;
         state.next_seq = u64::from(read_seq);
         state.epoch = control.epoch;
     }
 }
 
-/// Notes that the first `len` bytes of the segment about to be passed are a repeat. False if user
-/// space is so far behind that the note has no place: the flow must then be given up.
+/// How many bytes at the front of the segment the source had sent before; `None` if the segment does
+/// not follow what came before it.
+///
+/// TCP queues a segment that overlaps what it has received already as it came, and skips the
+/// overlap when it is read. A verdict program is shown such a segment whole, and has to trim it:
+/// otherwise the bytes are forwarded twice, and the socket's reading position runs ahead of what it
+/// has received, so that the end of the stream is not announced.
 #[inline(always)]
-fn note_repeat(control: &Control, state: &mut State, len: u32) -> bool {
-    let slot = (state.repeat_count % REPEATS as u64) as usize;
-    let oldest = state.repeats[slot];
-    let awaited = state.repeat_count >= REPEATS as u64
-        && (control
-            .forwarded
-            .wrapping_sub(oldest.at.wrapping_add(oldest.len)) as i64)
-            < 0;
-    if awaited {
-        return false;
-    }
-    state.repeats[slot] = Repeat {
-        at: state.passed,
-        len: u64::from(len),
-    };
-    state.repeat_count += 1;
-    true
+pub fn repeated(control: &Control, state: &mut State, segment: Segment) -> Option<u32> {
+    adopt_epoch(control, state, segment.read_seq);
+    let repeated = (state.next_seq as u32).wrapping_sub(segment.seq);
+    // A segment further on than expected cannot be: TCP shows them in order.
+    (repeated <= segment.len).then_some(repeated)
 }
 
-/// Decides on a segment.
+/// Decides on a segment of `len` bytes, none of which [`repeated`] what came before.
 ///
 /// `target` is `None` where it could not be looked up; the segment then stays with user space,
 /// because a redirect without a target would lose it.
 #[inline(always)]
-pub fn decide(
-    control: &Control,
-    state: &mut State,
-    segment: Segment,
-    target: Option<&Target>,
-) -> Verdict {
-    let len = segment.len;
+pub fn decide(control: &Control, state: &mut State, len: u32, target: Option<&Target>) -> Verdict {
     if len == 0 {
         return Verdict::Ignore;
     }
-    adopt_epoch(control, state, segment.read_seq);
-    let repeated = (state.next_seq as u32).wrapping_sub(segment.seq);
-    state.next_seq = u64::from(segment.seq.wrapping_add(len));
-    if repeated != 0 {
-        // A segment further on than expected cannot be: TCP shows them in order.
-        return if repeated <= len && note_repeat(control, state, repeated) {
-            Verdict::Pass
-        } else {
-            Verdict::Broken
-        };
-    }
+    state.next_seq = u64::from((state.next_seq as u32).wrapping_add(len));
     let room = match target {
         Some(target) => control.want != 0 && has_room(control, state, len, target),
         None => false,
@@ -228,15 +185,6 @@ pub fn decide(
         return Verdict::Redirect;
     }
     Verdict::Pass
-}
-
-/// Value of [`State::repeat_count`] that tells user space to give the flow up.
-pub const BROKEN: u64 = u64::MAX;
-
-/// Notes that the stream cannot be continued.
-#[inline(always)]
-pub fn broken(state: &mut State) {
-    state.repeat_count = BROKEN;
 }
 
 /// Accounts a segment that was redirected.
@@ -306,79 +254,39 @@ mod tests {
         len: u32,
         target: Option<&Target>,
     ) -> Verdict {
-        let seq = if state.epoch == control.epoch {
-            state.next_seq as u32
-        } else {
-            7
-        };
-        let segment = Segment {
-            len,
-            seq,
-            read_seq: seq,
-        };
-        decide(control, state, segment, target)
+        adopt_epoch(control, state, 7);
+        decide(control, state, len, target)
     }
 
     #[test]
-    fn repeats_are_passed_with_a_note() {
+    fn overlaps_are_measured_against_what_came_before() {
         let control = control(1 << 20);
         let mut state = State::default();
-        let target = acked(100);
-        assert_eq!(
-            decide_next(&control, &mut state, 10, Some(&target)),
-            Verdict::Redirect
-        );
-        redirected(&mut state, 10, 1);
-        let segment = Segment {
-            len: 25,
-            seq: 12,
-            read_seq: 17,
+        let segment = |seq: u32, len: u32| Segment {
+            len,
+            seq,
+            read_seq: u32::MAX - 4,
         };
+        // The first segment may overlap what was read before the hand-over, here at the wrap.
         assert_eq!(
-            decide(&control, &mut state, segment, Some(&target)),
-            Verdict::Pass
+            repeated(&control, &mut state, segment(u32::MAX - 6, 10)),
+            Some(2)
         );
-        passed(&mut state, 25, 2);
-        assert_eq!(state.repeat_count, 1);
-        assert_eq!(state.repeats[0], Repeat { at: 0, len: 5 });
-        assert_eq!(state.next_seq, 37);
-        // User space never catches up: the ninth note has no place.
-        for n in 0..8 {
-            let segment = Segment {
-                len: 2,
-                seq: 36 + n,
-                read_seq: 17,
-            };
-            let expected = if n < 7 {
-                Verdict::Pass
-            } else {
-                Verdict::Broken
-            };
-            let got = decide(&control, &mut state, segment, Some(&target));
-            assert_eq!(got, expected, "repeat {n}");
-            passed(&mut state, 2, 3);
-        }
-    }
-
-    #[test]
-    fn a_gap_breaks_the_flow() {
-        let mut state = State::default();
-        let segment = Segment {
-            len: 1,
-            seq: 8,
-            read_seq: 7,
-        };
-        assert_eq!(
-            decide(&control(10), &mut state, segment, Some(&acked(100))),
-            Verdict::Broken
-        );
+        decide(&control, &mut state, 8, Some(&acked(100)));
+        assert_eq!(state.next_seq, 3);
+        assert_eq!(repeated(&control, &mut state, segment(3, 4)), Some(0));
+        assert_eq!(repeated(&control, &mut state, segment(1, 4)), Some(2));
+        assert_eq!(repeated(&control, &mut state, segment(1, 2)), Some(2));
+        // Neither a gap nor a segment that ends before is possible.
+        assert_eq!(repeated(&control, &mut state, segment(4, 4)), None);
+        assert_eq!(repeated(&control, &mut state, segment(0, 2)), None);
     }
 
     #[test]
     fn a_bare_fin_is_dropped_and_not_counted() {
         let mut state = State::default();
         assert_eq!(
-            decide_next(&control(10), &mut state, 0, Some(&acked(100))),
+            decide(&control(10), &mut state, 0, Some(&acked(100))),
             Verdict::Ignore
         );
         assert_eq!(state, State::default());

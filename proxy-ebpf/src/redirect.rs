@@ -7,7 +7,7 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{bpf_sock, sk_action};
 use aya_ebpf::helpers::{
     bpf_get_socket_cookie, bpf_ktime_get_coarse_ns, bpf_map_lookup_elem, bpf_probe_read_kernel,
-    bpf_sk_release, bpf_skc_to_tcp_sock,
+    bpf_sk_release, bpf_skb_adjust_room, bpf_skc_to_tcp_sock,
 };
 use aya_ebpf::macros::{map, stream_verdict};
 use aya_ebpf::maps::{Array, HashMap, RingBuf, SockMap};
@@ -95,12 +95,14 @@ fn verdict(ctx: &SkBuffContext, index: u32, len: u32, control: &Control, state: 
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     let target = read_target(peer_index(index));
-    let decision = match read_segment(ctx, len) {
-        Some(segment) => redirect::decide(control, state, segment, target.as_ref()),
-        None => Verdict::Broken,
+    let Some(len) = trim(ctx, len, control, state) else {
+        state.broken = 1;
+        announce(index);
+        return sk_action::SK_PASS;
     };
-    if decision == Verdict::Broken {
-        redirect::broken(state);
+    let decision = redirect::decide(control, state, len, target.as_ref());
+    if decision == Verdict::Ignore {
+        return sk_action::SK_DROP;
     }
     // The helper answers SK_DROP when the target is gone: dropping would lose bytes that are
     // already acknowledged, so the segment is passed instead.
@@ -111,6 +113,19 @@ fn verdict(ctx: &SkBuffContext, index: u32, len: u32, control: &Control, state: 
     redirect::passed(state, len, now);
     // The loader sets the level to nothing unless asked; the verifier then drops this branch.
     debug!(ctx, "redirect: socket {} passed {} bytes", index, len);
+    announce(index);
+    sk_action::SK_PASS
+}
+
+#[inline(always)]
+fn redirect_to(ctx: &SkBuffContext, target: u32) -> bool {
+    // SAFETY: the context is the one the kernel gave this program.
+    unsafe { TARGETS.redirect_skb(ctx, target, 0) as u32 == sk_action::SK_PASS }
+}
+
+/// Tells user space that there is something for it at `index`.
+#[inline(always)]
+fn announce(index: u32) {
     if EVENTS.output::<u32>(index, 0).is_err()
         && let Some(lost) = EVENTS_LOST.get_ptr_mut(0)
     {
@@ -121,14 +136,34 @@ fn verdict(ctx: &SkBuffContext, index: u32, len: u32, control: &Control, state: 
             )
         };
     }
-    sk_action::SK_PASS
 }
 
+/// Cuts off what the segment repeats; the payload bytes that are left. `None` if it does not fit to
+/// what came before, or could not be cut.
 #[inline(always)]
-fn redirect_to(ctx: &SkBuffContext, target: u32) -> bool {
-    // SAFETY: the context is the one the kernel gave this program.
-    unsafe { TARGETS.redirect_skb(ctx, target, 0) as u32 == sk_action::SK_PASS }
+fn trim(ctx: &SkBuffContext, len: u32, control: &Control, state: &mut State) -> Option<u32> {
+    let segment = read_segment(ctx, len)?;
+    let repeated = redirect::repeated(control, state, segment)?;
+    let mut left = repeated;
+    // As many steps as the largest segment needs: the helper cuts less than 4 KiB at a time.
+    for _ in 0..MOST_TRIM_STEPS {
+        if left == 0 {
+            return Some(len - repeated);
+        }
+        let step = if left < TRIM_STEP { left } else { TRIM_STEP };
+        // SAFETY: the context is the one the kernel gave this program; no packet pointer is held.
+        if unsafe { bpf_skb_adjust_room(ctx.skb.skb, -(step as i32), 0, 0) } != 0 {
+            return None;
+        }
+        left -= step;
+    }
+    None
 }
+
+/// What `bpf_skb_adjust_room` cuts at most.
+const TRIM_STEP: u32 = 0xfff;
+/// Enough for 512 KiB, beyond the largest segment that the kernel builds.
+const MOST_TRIM_STEPS: u32 = 128;
 
 /// The segment's place in the stream; `None` if the kernel does not show it.
 #[inline(always)]

@@ -58,13 +58,6 @@ impl Buffer {
         }
     }
 
-    /// Takes `count` held bytes out from `from` on.
-    pub fn remove(&mut self, from: usize, count: usize) {
-        let from = self.start + from;
-        self.bytes.copy_within(from + count..self.end, from);
-        self.end -= count;
-    }
-
     /// Forgets what it holds.
     pub fn clear(&mut self) {
         self.start = 0;

@@ -60,13 +60,8 @@ pub enum Step {
 /// What a peek at the source found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peeked {
-    /// So many bytes, of which `repeated` are no new ones: the others are now held.
-    Bytes {
-        /// All of them.
-        count: usize,
-        /// Those to leave out.
-        repeated: usize,
-    },
+    /// So many bytes, now held.
+    Bytes(usize),
     /// Nothing at the moment.
     Nothing,
     /// The end of the stream.
@@ -298,14 +293,11 @@ impl Direction {
     /// A peek at the source found this.
     pub fn peeked(&mut self, found: Peeked) {
         match found {
-            Peeked::Bytes { count, repeated } => {
+            Peeked::Bytes(count) => {
                 self.held = Held::Peeked {
-                    left: count - repeated,
+                    left: count,
                     all: count,
                 };
-                if count == repeated {
-                    self.chunk_written(count);
-                }
                 if self.phase == Phase::Finishing {
                     // Bytes that no verdict saw: they go the way of passed ones.
                     self.phase = Phase::Draining;
@@ -347,27 +339,15 @@ impl Direction {
             Held::Peeked { left, all } => {
                 *left -= count;
                 if *left == 0 {
-                    let all = *all;
-                    self.chunk_written(all);
+                    // All at once: only while nothing is consumed does the window stay shut, and
+                    // only then is there a moment at which nothing more is being passed.
+                    if self.enrolled {
+                        self.forwarded = self.forwarded.wrapping_add(*all as u64);
+                    }
+                    self.publish = Some((self.forwarded, *all));
                 }
             }
         }
-    }
-
-    /// All of a chunk is written. Published and consumed at once: only while nothing is consumed
-    /// does the window stay shut, and only then is there a moment at which nothing more is being
-    /// passed.
-    fn chunk_written(&mut self, all: usize) {
-        if self.enrolled {
-            self.forwarded = self.forwarded.wrapping_add(all as u64);
-        }
-        self.publish = Some((self.forwarded, all));
-    }
-
-    /// Position in the stream of passed bytes at which the next peek starts.
-    #[must_use]
-    pub fn position(&self) -> u64 {
-        self.forwarded
     }
 
     /// The target has no room.

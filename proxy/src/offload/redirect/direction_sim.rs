@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
-use underpass_common::redirect::{self, Control, REPEATS, Segment, State, Target, Verdict};
+use underpass_common::redirect::{self, Control, Segment, State, Target, Verdict};
 
 use super::{Counts, Direction, Peeked, Step};
 
@@ -41,7 +41,7 @@ struct Kernel {
 
 impl Kernel {
     /// Sequence numbers are byte numbers, near the wrap.
-    fn verdict(&mut self, bytes: Vec<u64>) {
+    fn verdict(&mut self, mut bytes: Vec<u64>) {
         let len = bytes.len() as u32;
         let seq = |byte: u64| (byte as u32).wrapping_sub(1000);
         let segment = Segment {
@@ -55,9 +55,11 @@ impl Kernel {
             queued: self.sending.len() as u32,
             limit: 2 * self.sndbuf as u32,
         };
-        match redirect::decide(&self.control, &mut self.state, segment, Some(&target)) {
+        let repeated = redirect::repeated(&self.control, &mut self.state, segment).unwrap();
+        bytes.drain(..repeated as usize);
+        let len = len - repeated;
+        match redirect::decide(&self.control, &mut self.state, len, Some(&target)) {
             Verdict::Ignore => {}
-            Verdict::Broken => panic!("the simulation keeps repeats rare enough"),
             Verdict::Redirect => {
                 redirect::redirected(&mut self.state, len, 0);
                 self.backlog.extend(bytes);
@@ -72,13 +74,7 @@ impl Kernel {
     /// Receives `len` new bytes, behind up to `repeated` that came before.
     fn receive(&mut self, len: u64, repeated: u64) {
         let end = (self.next + len).min(self.total);
-        let awaited = self.state.repeat_count >= REPEATS as u64 - 1
-            && self.state.passed != self.control.forwarded;
-        let repeated = if awaited || end == self.next {
-            0
-        } else {
-            repeated
-        };
+        let repeated = if end == self.next { 0 } else { repeated };
         let from = self.next.saturating_sub(repeated).max(self.first);
         let bytes: Vec<u64> = (from..end).collect();
         self.next = end;
@@ -140,19 +136,6 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// As the flow does with its buffer.
-fn leave_out(held: &mut VecDeque<u64>, position: u64, state: &State) -> usize {
-    let kept = state.repeat_count.min(REPEATS as u64);
-    let before = held.len();
-    let mut at = position;
-    held.retain(|_| {
-        let here = at;
-        at = at.wrapping_add(1);
-        !(0..kept as usize).any(|n| here.wrapping_sub(state.repeats[n].at) < state.repeats[n].len)
-    });
-    before - held.len()
-}
-
 /// Runs the machine for up to `steps` steps; true if it wants to do more.
 fn user(machine: &mut Direction, kernel: &mut Kernel, held: &mut VecDeque<u64>, steps: usize) {
     for _ in 0..steps {
@@ -169,7 +152,6 @@ fn user(machine: &mut Direction, kernel: &mut Kernel, held: &mut VecDeque<u64>, 
                 let room = kernel.sndbuf.saturating_sub(kernel.sending.len());
                 let count = room.min(held.len()).min(7);
                 if count == 0 {
-                    assert!(!held.is_empty());
                     machine.write_blocked();
                 } else {
                     for _ in 0..count {
@@ -188,12 +170,9 @@ fn user(machine: &mut Direction, kernel: &mut Kernel, held: &mut VecDeque<u64>, 
             }
             Step::Peek => {
                 if !kernel.readable.is_empty() {
-                    let count = kernel.readable.len().min(60);
                     held.clear();
-                    held.extend(kernel.readable.iter().take(count));
-                    let repeated = leave_out(held, machine.position(), &kernel.state);
-                    kernel.control.base = kernel.control.base.wrapping_sub(repeated as u64);
-                    machine.peeked(Peeked::Bytes { count, repeated });
+                    held.extend(kernel.readable.iter().take(60));
+                    machine.peeked(Peeked::Bytes(held.len()));
                 } else if kernel.fin_sent && kernel.passing.is_empty() {
                     machine.peeked(Peeked::End);
                 } else {

@@ -11,9 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use aya::maps::{HashMap, MapData, MapError, RingBuf, SockMap};
 use aya::programs::SkSkb;
 use aya::{Ebpf, EbpfLoader};
-use underpass_common::redirect::{
-    self, Control, REPEATS, Repeat, SOURCE_FIELDS, State, TARGET_FIELDS, peer_index,
-};
+use underpass_common::redirect::{Control, SOURCE_FIELDS, State, TARGET_FIELDS, peer_index};
 
 use super::direction::{Counts, Direction};
 use super::slots::Slots;
@@ -339,34 +337,10 @@ impl Engine {
         Counts { passed, redirected }
     }
 
-    /// The repeats noted so far for source `at`, oldest first, as far as they are still kept;
-    /// `None` if the stream cannot be continued. Read after [`Engine::counts`].
+    /// Whether the program found that source `at` cannot be continued.
     #[must_use]
-    pub fn repeats(&self, at: u32) -> Option<Vec<Repeat>> {
-        let count = self.read(at, offset_of!(State, repeat_count));
-        if count == redirect::BROKEN {
-            return None;
-        }
-        let kept = count.min(REPEATS as u64);
-        let read = |n: u64| {
-            let place =
-                offset_of!(State, repeats) + (n % REPEATS as u64) as usize * size_of::<Repeat>();
-            Repeat {
-                at: self.read(at, place + offset_of!(Repeat, at)),
-                len: self.read(at, place + offset_of!(Repeat, len)),
-            }
-        };
-        Some((count - kept..count).map(read).collect())
-    }
-
-    /// Takes `len` bytes that were passed but not written out of the account of source `at`.
-    pub fn forget(&self, at: u32, len: u64) {
-        let base = self.control.load(at as usize, offset_of!(Control, base));
-        self.control.store(
-            at as usize,
-            offset_of!(Control, base),
-            base.wrapping_sub(len),
-        );
+    pub fn is_broken(&self, at: u32) -> bool {
+        self.read(at, offset_of!(State, broken)) != 0
     }
 
     /// `CLOCK_MONOTONIC` of the last segment of source `at`, ns; 0 before the first.

@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
-use underpass_common::redirect::Repeat;
 
 use super::direction::{Direction, Peeked, Step};
 use super::engine::{Counter, Engine, Enrolled, Refusal, index};
@@ -222,6 +221,11 @@ impl RedirectFlow {
         }
         let at = index(self.enrolled.slot, s);
         loop {
+            if self.engine.is_broken(at) {
+                return Err(Failure::Internal(io::Error::other(
+                    "a segment does not follow the one before it",
+                )));
+            }
             let step = self.enrolled.directions[s].step(self.engine.counts(at));
             let machine = &mut self.enrolled.directions[s];
             match step {
@@ -350,21 +354,7 @@ impl RedirectFlow {
             Ok(0) => Peeked::End,
             Ok(got) => {
                 buffer.filled(got);
-                let at = index(self.enrolled.slot, s);
-                let position = self.enrolled.directions[s].position();
-                let Some(repeats) = self.engine.repeats(at) else {
-                    return Err(Failure::Internal(io::Error::other(
-                        "the source's segments overlap in a way that cannot be followed",
-                    )));
-                };
-                let repeated = leave_out(buffer, position, &repeats);
-                if repeated > 0 {
-                    self.engine.forget(at, repeated as u64);
-                }
-                Peeked::Bytes {
-                    count: got,
-                    repeated,
-                }
+                Peeked::Bytes(got)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Peeked::Nothing,
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
@@ -449,24 +439,6 @@ impl RedirectFlow {
     }
 }
 
-/// Takes repeats, oldest first, out of freshly peeked bytes that start at `position` of the passed
-/// stream. Returns how many bytes were left out.
-fn leave_out(buffer: &mut Buffer, position: u64, repeats: &[Repeat]) -> usize {
-    let count = buffer.held().len() as i64;
-    let mut left_out = 0;
-    for repeat in repeats {
-        let start = repeat.at.wrapping_sub(position) as i64;
-        let end = start.saturating_add(repeat.len as i64).min(count);
-        let start = start.max(0);
-        if start < end {
-            let len = (end - start) as usize;
-            buffer.remove(start as usize - left_out, len);
-            left_out += len;
-        }
-    }
-    left_out
-}
-
 /// Removes `count` bytes from the socket's queue.
 fn consume_from(connection: &Connection, mut count: usize) -> io::Result<()> {
     SCRATCH.with_borrow_mut(|scratch| {
@@ -482,27 +454,4 @@ fn consume_from(connection: &Connection, mut count: usize) -> io::Result<()> {
         }
         Ok(())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn repeats_are_left_out_wherever_the_chunk_was_cut() {
-        let text = b"aabcbcdeffg";
-        let repeats = [(1, 1), (4, 2), (9, 1)].map(|(at, len)| Repeat { at, len });
-        for cut in 0..=text.len() {
-            let mut out = Vec::new();
-            for (position, chunk) in [(0, &text[..cut]), (cut, &text[cut..])] {
-                let mut buffer = Buffer::new(text.len());
-                buffer.room()[..chunk.len()].copy_from_slice(chunk);
-                buffer.filled(chunk.len());
-                let left_out = leave_out(&mut buffer, position as u64, &repeats);
-                assert_eq!(buffer.held().len() + left_out, chunk.len());
-                out.extend_from_slice(buffer.held());
-            }
-            assert_eq!(out, b"abcdefg", "cut at {cut}");
-        }
-    }
 }
