@@ -76,7 +76,7 @@ pub fn underpass_verdict(ctx: SkBuffContext) -> u32 {
     // SAFETY: the context is the one the kernel gave this program.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     // SAFETY: the value is a plain u32 that is never changed in place.
-    let Some(&index) = (unsafe { INDICES.get(&cookie) }) else {
+    let Some(&index) = (unsafe { INDICES.get(cookie) }) else {
         return sk_action::SK_PASS;
     };
     let (Some(control), Some(state)) = (CONTROL.get_ptr(index), STATE.get_ptr_mut(index)) else {
