@@ -183,12 +183,6 @@ impl Direction {
         self.fin
     }
 
-    /// Whether bytes are on their way that the target does not have yet, as far as is known.
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        self.phase != Phase::Carrying && self.phase != Phase::Done
-    }
-
     fn held(&self) -> usize {
         match self.held {
             Held::Taken(left) | Held::Peeked { left, .. } => left,
