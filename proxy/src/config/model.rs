@@ -3,6 +3,8 @@
 //! Nothing here refers back to text except through [`Position`]; every name is resolved, every
 //! `listen` is split into a frontend and a backend of the same name, every default is filled in.
 
+pub mod tls;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -229,6 +231,10 @@ pub struct Bind {
     pub tfo: bool,
     /// `tcp-ut`, milliseconds granularity.
     pub tcp_user_timeout: Option<Duration>,
+    /// `accept-proxy`: every connection starts with a PROXY header.
+    pub accept_proxy: bool,
+    /// `ssl` and its parameters.
+    pub tls: Option<Arc<tls::BindTls>>,
     /// `mode` of a UNIX socket's file.
     pub unix_mode: Option<u32>,
     /// `uid`/`user` of a UNIX socket's file.
@@ -326,6 +332,16 @@ pub struct LogOptions {
     pub tag: Option<String>,
 }
 
+/// `mode` of a frontend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Mode {
+    /// Streams are carried to servers.
+    #[default]
+    Tcp,
+    /// Every connection is told that the proxy lives, and closed.
+    Health,
+}
+
 /// A frontend, or the front half of a `listen`.
 #[derive(Debug, Clone)]
 pub struct Frontend {
@@ -337,6 +353,12 @@ pub struct Frontend {
     pub description: Option<String>,
     /// Its listening addresses.
     pub binds: Vec<Bind>,
+    /// `mode`.
+    pub mode: Mode,
+    /// `monitor-net`: clients that get the monitor's answer instead of a stream.
+    pub monitor_net: Vec<ipnet::IpNet>,
+    /// `option httpchk`: the monitor's answer is an HTTP status line.
+    pub http_check: bool,
     /// `default_backend`; for a `listen`, its own back half.
     pub default_backend: Option<BackendId>,
     /// `maxconn`; `None`: no limit but the global one.
@@ -457,6 +479,10 @@ pub struct Server {
     pub id: Option<u32>,
     /// `source` address.
     pub source: Option<SocketAddr>,
+    /// `send-proxy` and its kin.
+    pub send_proxy: Option<tls::SendProxy>,
+    /// `ssl` and its parameters.
+    pub tls: Option<Arc<tls::ServerTls>>,
     /// Where it was written.
     pub position: Position,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::diagnostic::Diagnostics;
 use super::draft::{Draft, Kind, LogLine, Proxy};
 use super::effect;
-use super::model::{Backend, BackendId, Config, Frontend, LogOptions, LogTarget};
+use super::model::{Backend, BackendId, Config, Frontend, LogOptions, LogTarget, Mode};
 
 /// Resolves names and splits every `listen`. The result counts only if nothing is an error.
 pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
@@ -165,6 +165,9 @@ fn frontend(proxy: &Proxy, default_backend: Option<BackendId>, log: LogOptions) 
         id: proxy.id.as_ref().map(|(id, _)| *id),
         description: proxy.description.clone(),
         binds: proxy.binds.clone(),
+        mode: Mode::Tcp,
+        monitor_net: Vec::new(),
+        http_check: false,
         default_backend,
         maxconn: settings.maxconn,
         backlog: settings.backlog,

@@ -38,6 +38,8 @@ pub(crate) fn line(
         unix_mode: None,
         unix_uid: None,
         unix_gid: None,
+        accept_proxy: false,
+        tls: None,
         position: word.position.clone(),
     };
     parameters(

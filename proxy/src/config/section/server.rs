@@ -74,6 +74,8 @@ pub(crate) fn line(
         disabled: settings.disabled,
         id: id.map(|(id, _)| id),
         source: settings.source,
+        send_proxy: None,
+        tls: None,
         position: keyword.position.clone(),
     });
     Ok(())
