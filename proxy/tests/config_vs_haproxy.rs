@@ -91,6 +91,101 @@ const VALID: &[&str] = &[
     "'backend' \"a\"\n\tretries 3\n",
 ];
 
+/// Accepted by both. `@DIR` stands for a directory with `a.pem` (certificate and key, and its own
+/// authority), `list` (a `crt-list` of it), `certs/` and `keys`; `@SSL` for `ssl crt @DIR/a.pem`.
+const VALID_TLS: &[&str] = &[
+    "@DEFAULTSlisten a\n bind :8001 @SSL\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 accept-proxy\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL crt @DIR/certs crt-list @DIR/list strict-sni alpn h2,http/1.1\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 ssl strict-sni\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 crt @DIR/a.pem alpn h2 no-tlsv12\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL verify required ca-file @DIR/a.pem\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL verify optional ca-verify-file @DIR/a.pem\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL ssl-min-ver TLSv1.0\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL ssl-min-ver TLSv1.2 ssl-max-ver TLSv1.3 no-sslv3 no-tlsv10\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL force-tlsv12 no-tls-tickets prefer-client-ciphers\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL no-tlsv12\n bind :8002 @SSL no-tlsv13\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL tls-ticket-keys @DIR/keys\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL ciphers ECDHE+AESGCM:!aNULL:@SECLEVEL=1 ciphersuites TLS_AES_128_GCM_SHA256:FOO\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL ciphers FOO:ECDHE-ECDSA-AES128-GCM-SHA256\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL curves X25519:P-256:P-384\n bind :8002 @SSL ecdhe prime256v1\n@SERVER",
+    "global\n crt-base @DIR\n ca-base @DIR\n@DEFAULTSlisten a\n bind :8001 ssl crt a.pem crt-list @DIR/list ca-file a.pem verify optional\n server s 192.0.2.1 ssl ca-file a.pem crt a.pem\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify none sni str(a.test) alpn h2 no-ssl-reuse ssl-reuse no-tls-tickets tls-tickets\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl ca-file @DIR/a.pem verifyhost a.test crt @DIR/a.pem\n server t 192.0.2.1 ssl ca-file @system-ca sni ssl_fc_sni\n server u 192.0.2.1 ssl verify none sni fc_pp_authority\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify none ciphers ECDHE+AES ciphersuites TLS_AES_128_GCM_SHA256 ssl-min-ver TLSv1.2 ssl-max-ver TLSv1.3\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 verify required\n server t 192.0.2.1 ssl no-ssl\n",
+    "@DEFAULTSbackend b\n default-server ssl verify none send-proxy-v2 force-tlsv12\n server s 192.0.2.1\n server t 192.0.2.1 no-ssl no-send-proxy-v2\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 send-proxy no-send-proxy send-proxy-v2-ssl no-send-proxy-v2-ssl send-proxy-v2-ssl-cn no-send-proxy-v2-ssl-cn\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 send-proxy-v2 proxy-v2-options ssl,cert-cn,ssl-cipher,cert-sig,cert-key,authority,crc32c,unique-id\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 proxy-v2-options ssl\n",
+    "global\n ssl-server-verify none\n@DEFAULTSbackend b\n server s 192.0.2.1 ssl\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl\nglobal\n ssl-server-verify none\n",
+    "global\n ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets prefer-client-ciphers\n ssl-default-bind-options no-sslv3\n ssl-default-server-options force-tlsv13 no-tls-tickets\nbackend b\n",
+    "global\n ssl-default-bind-ciphers ECDHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES128-GCM-SHA256\n ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256\n ssl-default-bind-curves X25519\n ssl-default-server-ciphers ECDHE+AES\n ssl-default-server-ciphersuites TLS_AES_128_GCM_SHA256\nbackend b\n",
+    "global\n tune.ssl.cachesize 100\n tune.ssl.lifetime 5m\n tune.ssl.maxrecord 1400\n tune.ssl.default-dh-param 2048\nbackend b\n",
+    ".if feature(OPENSSL)\nbackend b\n.else\nfoo\n.endif\n",
+];
+
+/// Refused by both; stands for the same files.
+const INVALID_TLS: &[&str] = &[
+    "@DEFAULTSlisten a\n bind :8001 ssl\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 ssl crt\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL verify required\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL verify some\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL ssl-min-ver TLSv1.4\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL ssl-min-ver TLSv1.3 ssl-max-ver TLSv1.2\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL force-tlsv12 ssl-min-ver TLSv1.3\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL no-tlsv12 no-tlsv13\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL force-sslv3\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL ciphers FOO\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL ciphers \"\"\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL ciphersuites FOO\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL curves X25519:FOO\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL ecdhe FOO\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL alpn \"\"\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL alpn verify none\n@SERVER",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify required\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify optional\n",
+    "global\n ssl-server-verify none\n@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify required\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify none sni a.test\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify none sni\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify none ssl-min-ver TLSv1.3 ssl-max-ver TLSv1.2\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify none curves X25519\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify none strict-sni\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 send-proxy-v2 proxy-v2-options foo\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 send-proxy-v2 proxy-v2-options ssl,,authority\n",
+    "@DEFAULTSbackend b\n default-server ssl verify none no-sslv3\nbackend c\n foo\n",
+    "global\n crt-base\nbackend b\n",
+    "global\n ca-base /a\n ca-base /b\nbackend b\n",
+    "global\n ssl-server-verify some\nbackend b\n",
+    "global\n ssl-default-bind-options\nbackend b\n",
+    "global\n ssl-default-bind-options strict-sni\nbackend b\n",
+    "global\n ssl-default-server-options no-ssl-reuse\nbackend b\n",
+    "global\n ssl-default-bind-ciphers\nbackend b\n",
+    "global\n ssl-default-server-curves X25519\nbackend b\n",
+    "global\n tune.ssl.cachesize -1\nbackend b\n",
+    "global\n tune.ssl.lifetime 5x\nbackend b\n",
+    "global\n tune.ssl.default-dh-param 512\nbackend b\n",
+];
+
+/// Accepted by HAProxy alone.
+const STRICTER_TLS: &[&str] = &[
+    // Versions, suites and groups that are not here.
+    "@DEFAULTSlisten a\n bind :8001 @SSL ssl-max-ver TLSv1.1\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL ciphers AES128-SHA\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001 @SSL curves P-521\n@SERVER",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify none no-tlsv12 no-tlsv13\n",
+    // Wrong even where HAProxy does not look.
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ciphers FOO\n",
+    "@DEFAULTSlisten a\n bind :8001 @SSL alpn h2,,x\n@SERVER",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify none sni str()\n",
+    // Known to HAProxy, not here.
+    "@DEFAULTSlisten a\n bind :8001 @SSL verify required ca-file @system-ca\n@SERVER",
+    "@DEFAULTSbackend b\n server s 192.0.2.1 ssl verify none sni req.ssl_sni\n",
+    "global\n maxsslconn 10\nbackend b\n",
+];
+
 /// Refused by both.
 const INVALID: &[&str] = &[
     // Whole files.
@@ -161,7 +256,6 @@ const INVALID: &[&str] = &[
     "defaults\n maxconn\n",
     "defaults\n retries\n",
     "defaults\n mode foo\n",
-    "defaults\n mode health\n",
     "defaults\n mode tcp x\n",
     "defaults\n balance foo\n",
     "defaults\n disabled x\n",
@@ -231,16 +325,54 @@ const STRICTER: &[&str] = &[
 #[test]
 fn verdicts_agree() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("case.cfg");
+    compare(dir.path(), VALID, INVALID, STRICTER);
+}
+
+#[test]
+fn verdicts_on_tls_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    compare(dir.path(), VALID_TLS, INVALID_TLS, STRICTER_TLS);
+}
+
+/// Makes the files that `@DIR` is said to have.
+fn certificates(dir: &Path) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
+        .args(["-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=a.test"])
+        .args(["-keyout", "key.pem", "-out", "crt.pem"])
+        .current_dir(dir)
+        .output()
+        .expect("openssl is not installed: this test makes a certificate with it");
+    assert!(made.status.success(), "{made:?}");
+    let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+    let bundle = read("crt.pem") + &read("key.pem");
+    fs::write(dir.join("a.pem"), &bundle).unwrap();
+    fs::create_dir(dir.join("certs")).unwrap();
+    fs::write(dir.join("certs/b.pem"), &bundle).unwrap();
+    let entry = format!(
+        "{} [alpn h2] *.a.test !b.a.test\n",
+        dir.join("a.pem").display()
+    );
+    fs::write(dir.join("list"), entry).unwrap();
+    // Three keys of 48 bytes, in base64.
+    let keys = ["A", "B", "C"].map(|letter| letter.repeat(64)).join("\n");
+    fs::write(dir.join("keys"), keys + "\n").unwrap();
+}
+
+/// Asks both about every case; the verdicts are HAProxy's and ours.
+fn compare(dir: &Path, valid: &[&str], invalid: &[&str], stricter: &[&str]) {
+    let file = dir.join("case.cfg");
     let mut wrong = Vec::new();
-    // HAProxy's verdict and ours.
-    let valid = VALID.iter().map(|case| ((true, true), case));
-    let invalid = INVALID.iter().map(|case| ((false, false), case));
-    let stricter = STRICTER.iter().map(|case| ((true, false), case));
+    let valid = valid.iter().map(|case| ((true, true), case));
+    let invalid = invalid.iter().map(|case| ((false, false), case));
+    let stricter = stricter.iter().map(|case| ((true, false), case));
     for (expected, case) in valid.chain(invalid).chain(stricter) {
         let text = case
             .replace("@DEFAULTS", DEFAULTS)
-            .replace("@SERVER", SERVER);
+            .replace("@SERVER", SERVER)
+            .replace("@SSL", "ssl crt @DIR/a.pem")
+            .replace("@DIR", dir.to_str().unwrap());
         fs::write(&file, &text).unwrap();
         let theirs = haproxy(&file);
         // 2: no mistake, but nothing would listen.
@@ -263,6 +395,57 @@ fn verdicts_agree() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+/// Cipher strings: what OpenSSL makes of each, of the suites that are here, is what we make of it.
+#[test]
+fn cipher_strings_agree() {
+    const STRINGS: [&str; 24] = [
+        "ALL",
+        "HIGH:!aNULL",
+        "DEFAULT",
+        "DEFAULT:!aECDSA",
+        "CHACHA20:ALL",
+        "AES128:ALL:@STRENGTH",
+        "ALL:-AESGCM:ALL",
+        "ALL:-ECDSA:AES128",
+        "ALL:-AES128:-ECDSA:ALL",
+        "ALL:+ECDSA:+AES256",
+        "ALL:!AES256:AES256",
+        "FIPS:CHACHA20+aRSA",
+        "ECDHE+RSA:ECDHE+ECDSA",
+        "EECDH+AESGCM:EDH+AESGCM",
+        "kECDHE+aRSA,kEECDH;AES",
+        "AESGCM CHACHA20",
+        "TLSv1.2:!ECDHE+AES128",
+        "ALL:@SECLEVEL=1:!MD5",
+        "SHA384:AES128",
+        "ecdhe:AES256",
+        "AES128+DEFAULT:aRSA",
+        "NOPE:AES128:+NOPE:-NOPE:!NOPE",
+        "ECDHE-RSA-AES128-GCM-SHA256:AES128-SHA:ECDHE-ECDSA-CHACHA20-POLY1305",
+        "COMPLEMENTOFDEFAULT:AES",
+    ];
+    let here = |name: &&str| {
+        let kind = ["AES128-GCM", "AES256-GCM", "CHACHA20"];
+        let auth = ["ECDHE-RSA-", "ECDHE-ECDSA-"];
+        let rest = auth.iter().find_map(|auth| name.strip_prefix(auth));
+        rest.is_some_and(|rest| kind.iter().any(|kind| rest.starts_with(kind)))
+    };
+    for string in STRINGS {
+        let output = Command::new("openssl")
+            .args(["ciphers", "-s", "-tls1_2", string])
+            .output()
+            .expect("openssl is not installed: this test compares with it");
+        let output = String::from_utf8(output.stdout).unwrap();
+        let theirs: Vec<&str> = output.trim().split(':').filter(here).collect();
+        assert!(!theirs.is_empty(), "{string}: {output}");
+        let text = format!("frontend f\n mode health\n bind :1 ssl crt /x ciphers \"{string}\"\n");
+        let config = config::load(&[Source::new("c.cfg", text)], &environment()).config;
+        let config = config.unwrap_or_else(|| panic!("{string} was refused"));
+        let tls = config.frontends[0].binds[0].tls.as_ref().unwrap();
+        assert_eq!(tls.parameters.ciphers, theirs, "{string}");
+    }
 }
 
 /// What a lexer makes of a `.notice` line.

@@ -30,6 +30,6 @@ mod tests {
     fn features_are_named_only_when_asked_for() {
         assert!(!text(false).contains("Feature list"));
         let verbose = text(true);
-        assert!(verbose.contains(" +EPOLL ") && verbose.contains(" -OPENSSL "));
+        assert!(verbose.contains(" +EPOLL ") && verbose.contains(" -LUA "));
     }
 }

@@ -1,18 +1,24 @@
 //! What the sections say, before names are resolved and `listen` is split.
 
+pub(crate) mod tls;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::lexer::Word;
 use super::model::{
-    Balance, Bind, Global, LogTarget, OffloadAfter, OffloadMode, Position, Server, SocketOptions,
-    SpliceHint, Timeouts,
+    Balance, Bind, Global, LogTarget, Mode, OffloadAfter, OffloadMode, Position, Server,
+    SocketOptions, SpliceHint, Timeouts,
 };
+use tls::{SendProxyWords, ServerTlsWords, TlsDefaults};
 
 /// Everything read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) global: Global,
+    pub(crate) tls: TlsDefaults,
     /// Every `defaults` section, in order; the last one serves the proxies that name none.
     pub(crate) defaults: Vec<Proxy>,
     pub(crate) proxies: Vec<Proxy>,
@@ -65,7 +71,7 @@ pub(crate) struct Proxy {
     pub(crate) binds: Vec<Bind>,
     /// Whether a `bind` line was there, even a wrong one.
     pub(crate) has_bind_line: bool,
-    pub(crate) servers: Vec<Server>,
+    pub(crate) servers: Vec<ServerLine>,
     pub(crate) id: Option<(u32, Position)>,
     pub(crate) description: Option<String>,
     /// Of a `defaults`: a proxy named it after `from`.
@@ -74,10 +80,22 @@ pub(crate) struct Proxy {
     pub(crate) used_by_place: Option<Position>,
 }
 
+/// A `server` line.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerLine {
+    pub(crate) server: Server,
+    /// It leaves it to `ssl-server-verify` whether the server's certificate is verified.
+    pub(crate) verify_by_default: bool,
+}
+
 /// What a proxy takes over from its `defaults`.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) disabled: bool,
+    pub(crate) mode: Mode,
+    pub(crate) monitor_net: Vec<IpNet>,
+    /// `option httpchk`, where it was written.
+    pub(crate) http_check: Option<Word>,
     pub(crate) maxconn: Option<usize>,
     pub(crate) backlog: Option<u32>,
     pub(crate) timeouts: Timeouts,
@@ -109,6 +127,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             disabled: false,
+            mode: Mode::default(),
+            monitor_net: Vec::new(),
+            http_check: None,
             maxconn: None,
             backlog: None,
             timeouts: Timeouts::default(),
@@ -151,6 +172,8 @@ pub(crate) struct ServerSettings {
     pub(crate) maxconn: Option<usize>,
     pub(crate) disabled: bool,
     pub(crate) source: Option<SocketAddr>,
+    pub(crate) tls: ServerTlsWords,
+    pub(crate) send_proxy: SendProxyWords,
 }
 
 impl Default for ServerSettings {
@@ -161,6 +184,8 @@ impl Default for ServerSettings {
             maxconn: None,
             disabled: false,
             source: None,
+            tls: ServerTlsWords::default(),
+            send_proxy: SendProxyWords::default(),
         }
     }
 }

@@ -2,7 +2,16 @@
 //! once, at its place.
 
 use super::diagnostic::Diagnostics;
+use super::lexer::Word;
 use super::model::{Backend, Config, Frontend};
+
+/// Warns that a word that was just read has no effect; `why` ends the sentence.
+pub(crate) fn none(word: &Word, why: &str, diagnostics: &mut Diagnostics) {
+    diagnostics.warning(
+        &word.position,
+        format!("'{}' has no effect in this version: {why}.", word.text),
+    );
+}
 
 /// Warns about everything in `config` that nothing acts on.
 pub(crate) fn warn(config: &Config, diagnostics: &mut Diagnostics) {

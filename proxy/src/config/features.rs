@@ -16,7 +16,8 @@ pub const FEATURES: &[(&str, bool)] = &[
     ("LUA", false),
     ("NS", false),
     ("OFFLOAD", true),
-    ("OPENSSL", false),
+    // TLS is here by another library; a file that asks means the words, not the library.
+    ("OPENSSL", true),
     ("PCRE", false),
     ("PCRE2", false),
     ("PROMEX", false),

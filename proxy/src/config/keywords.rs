@@ -8,7 +8,7 @@ mod parameters;
 mod proxy;
 
 pub(crate) use global::{GLOBAL, SECTIONS, STATS_SOCKET};
-pub(crate) use parameters::{BIND, SERVER};
+pub(crate) use parameters::{BIND, BIND_OPTIONS, SERVER, SERVER_OPTIONS};
 pub(crate) use proxy::{BALANCE, OPTION, PROXY, TIMEOUT};
 
 use super::diagnostic::Fault;
@@ -168,6 +168,8 @@ mod tests {
             BIND,
             STATS_SOCKET,
             SERVER,
+            BIND_OPTIONS,
+            SERVER_OPTIONS,
         ] {
             let mut names: Vec<&str> = scope.all().map(bare).collect();
             names.sort_unstable();

@@ -21,6 +21,7 @@ mod keywords;
 mod preprocess;
 mod resolve;
 mod section;
+mod tls;
 
 use std::sync::Arc;
 

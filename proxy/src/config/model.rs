@@ -88,6 +88,8 @@ pub struct Global {
     pub gid: Option<u32>,
     /// `chroot`.
     pub chroot: Option<PathBuf>,
+    /// `tune.ssl.cachesize`: how many TLS sessions are kept to be resumed; 0: none.
+    pub tls_session_cache: usize,
 }
 
 impl Default for Global {
@@ -113,6 +115,7 @@ impl Default for Global {
             uid: None,
             gid: None,
             chroot: None,
+            tls_session_cache: tls::DEFAULT_SESSION_CACHE,
         }
     }
 }

@@ -3,15 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::diagnostic::Diagnostics;
-use super::draft::{Draft, Kind, LogLine, Proxy};
+use super::diagnostic::{Diagnostics, Severity};
+use super::draft::{Draft, Kind, LogLine, Proxy, ServerLine};
 use super::effect;
-use super::model::{Backend, BackendId, Config, Frontend, LogOptions, LogTarget, Mode};
+use super::keywords;
+use super::lexer::Word;
+use super::model::{
+    Backend, BackendId, BindAddress, Config, Frontend, LogOptions, LogTarget, Mode, Server,
+};
 
 /// Resolves names and splits every `listen`. The result counts only if nothing is an error.
 pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
     check_defaults(&draft, diagnostics);
     check_ids(&draft, diagnostics);
+    check_http_checks(&draft, diagnostics);
     let backends: HashMap<Arc<str>, BackendId> = draft
         .proxies
         .iter()
@@ -23,10 +28,16 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
     for proxy in &draft.proxies {
         if !proxy.settings.disabled {
             check_proxy(proxy, &backends, diagnostics);
+            check_sources(proxy, diagnostics);
+            check_verification(proxy, draft.tls.trust_servers, diagnostics);
         }
         let log = log_options(proxy, &draft.global.logs);
         if proxy.kind.has_back() {
-            config.backends.push(backend(proxy, log.clone()));
+            let servers = proxy.servers.iter();
+            let servers = servers.map(|line| server(line, draft.tls.trust_servers));
+            config
+                .backends
+                .push(backend(proxy, servers.collect(), log.clone()));
         }
         if proxy.kind.has_front() {
             let target = match &proxy.settings.default_backend {
@@ -88,6 +99,87 @@ fn check_ids(draft: &Draft, diagnostics: &mut Diagnostics) {
     }
 }
 
+/// Refuses `option httpchk` where it would be about servers.
+///
+/// What a `defaults` says is judged where it is used.
+fn check_http_checks(draft: &Draft, diagnostics: &mut Diagnostics) {
+    let answers_monitors = |proxy: &Proxy| {
+        let settings = &proxy.settings;
+        proxy.kind.has_front()
+            && (settings.mode == Mode::Health || !settings.monitor_net.is_empty())
+    };
+    let is_used = |word: &Word| {
+        draft.proxies.iter().any(|proxy| {
+            let check = proxy.settings.http_check.as_ref();
+            check.is_some_and(|check| check.position == word.position)
+        })
+    };
+    let mut refused: Vec<&Word> = Vec::new();
+    for section in draft.proxies.iter().chain(&draft.defaults) {
+        let Some(word) = &section.settings.http_check else {
+            continue;
+        };
+        let judged_there = section.kind == Kind::Defaults && is_used(word);
+        let said = refused.iter().any(|other| other.position == word.position);
+        if !answers_monitors(section) && !judged_there && !said {
+            refused.push(word);
+            diagnostics.fault(keywords::OPTION.refuse(word));
+        }
+    }
+}
+
+/// Warns about PROXY headers that anybody can send: whoever reaches the address chooses the source
+/// that logs and servers see.
+fn check_sources(proxy: &Proxy, diagnostics: &mut Diagnostics) {
+    let mut last = None;
+    for bind in proxy.binds.iter().filter(|bind| bind.accept_proxy) {
+        let anybody = match &bind.address {
+            BindAddress::Inet(address) => !address.ip().is_loopback(),
+            BindAddress::Fd(_) => true,
+            BindAddress::Unix(_) | BindAddress::Abstract(_) => false,
+        };
+        // One line may have many addresses.
+        if anybody && last != Some(&bind.position) {
+            last = Some(&bind.position);
+            diagnostics.warning(
+                &bind.position,
+                format!(
+                    "{} '{}' : 'accept-proxy' takes the PROXY header from anywhere: no rule restricts the source, so let only your own proxies reach this address.",
+                    proxy.kind.noun(),
+                    proxy.name
+                ),
+            );
+        }
+    }
+}
+
+/// Refuses servers whose certificates should be verified against nothing.
+fn check_verification(proxy: &Proxy, trust_servers: bool, diagnostics: &mut Diagnostics) {
+    for line in &proxy.servers {
+        let server = server(line, trust_servers);
+        let Some(tls) = server.tls.filter(|tls| tls.verify) else {
+            continue;
+        };
+        let place = format!("'server {}/{}'", proxy.name, server.name);
+        if tls.ca_file.is_none() {
+            let why = if trust_servers {
+                "verify is enabled but no CA file specified."
+            } else {
+                "verify is enabled by default but no CA file specified. Set 'ca-file' to the authorities that sign for the server ('@system-ca' for the system's). Where its certificate need not be checked, say 'verify none' on the 'server' line, or 'ssl-server-verify none' in the global section."
+            };
+            diagnostics.alert(&server.position, format!("{place} : {why}"));
+        } else if tls.sni.is_none() && tls.verify_host.is_none() {
+            diagnostics.push(
+                Severity::Diag,
+                &server.position,
+                format!(
+                    "{place} : without 'sni' or 'verifyhost' a certificate for any name is accepted."
+                ),
+            );
+        }
+    }
+}
+
 fn check_proxy(
     proxy: &Proxy,
     backends: &HashMap<Arc<str>, BackendId>,
@@ -96,6 +188,13 @@ fn check_proxy(
     let noun = proxy.kind.noun();
     let name = &proxy.name;
     let settings = &proxy.settings;
+    let serves = settings.mode == Mode::Tcp || !proxy.kind.has_front();
+    if !serves && !proxy.servers.is_empty() {
+        diagnostics.warning(
+            &proxy.position,
+            format!("the servers of {noun} '{name}' are not used because of 'mode health'."),
+        );
+    }
     if proxy.kind.has_front() {
         if !proxy.has_bind_line {
             diagnostics.warning(
@@ -117,7 +216,7 @@ fn check_proxy(
                 &word.position,
                 format!("Proxy '{name}': loop detected for default_backend: '{name}'."),
             ),
-            None if proxy.kind == Kind::Frontend && !proxy.binds.is_empty() => diagnostics.warning(
+            None if serves && proxy.kind == Kind::Frontend && !proxy.binds.is_empty() => diagnostics.warning(
                 &proxy.position,
                 format!("frontend '{name}' has no 'default_backend': it accepts connections that it cannot serve."),
             ),
@@ -129,7 +228,7 @@ fn check_proxy(
     let back = proxy.kind.has_back()
         && !proxy.servers.is_empty()
         && (timeouts.connect.is_none() || (timeouts.server.is_none() && timeouts.tunnel.is_none()));
-    if front || back {
+    if serves && (front || back) {
         diagnostics.warning(
             &proxy.position,
             format!(
@@ -165,9 +264,9 @@ fn frontend(proxy: &Proxy, default_backend: Option<BackendId>, log: LogOptions) 
         id: proxy.id.as_ref().map(|(id, _)| *id),
         description: proxy.description.clone(),
         binds: proxy.binds.clone(),
-        mode: Mode::Tcp,
-        monitor_net: Vec::new(),
-        http_check: false,
+        mode: settings.mode,
+        monitor_net: settings.monitor_net.clone(),
+        http_check: settings.http_check.is_some(),
         default_backend,
         maxconn: settings.maxconn,
         backlog: settings.backlog,
@@ -183,13 +282,24 @@ fn frontend(proxy: &Proxy, default_backend: Option<BackendId>, log: LogOptions) 
     }
 }
 
-fn backend(proxy: &Proxy, log: LogOptions) -> Backend {
+/// A server with its verification settled.
+fn server(line: &ServerLine, trust_servers: bool) -> Server {
+    let mut server = line.server.clone();
+    if line.verify_by_default
+        && let Some(tls) = &mut server.tls
+    {
+        Arc::make_mut(tls).verify = !trust_servers;
+    }
+    server
+}
+
+fn backend(proxy: &Proxy, servers: Vec<Server>, log: LogOptions) -> Backend {
     let settings = &proxy.settings;
     Backend {
         name: Arc::clone(&proxy.name),
         id: proxy.id.as_ref().map(|(id, _)| *id),
         description: proxy.description.clone(),
-        servers: proxy.servers.clone(),
+        servers,
         balance: settings.balance,
         timeouts: settings.timeouts,
         retries: settings.retries,

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use super::Position;
 
+/// Sessions that HAProxy's cache keeps by default.
+pub const DEFAULT_SESSION_CACHE: usize = 20_000;
+
 /// A version of TLS that this build speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsVersion {
@@ -21,12 +24,13 @@ pub struct TlsParameters {
     pub min: Option<TlsVersion>,
     /// `ssl-max-ver`; `None`: the highest there is.
     pub max: Option<TlsVersion>,
-    /// `ciphers`: cipher suites of TLS 1.2 by OpenSSL's names, most wanted first; empty: the
-    /// library's choice.
+    /// `ciphers`: cipher suites of TLS 1.2 by OpenSSL's names, most wanted first, only those that
+    /// there are; empty: the library's choice.
     pub ciphers: Vec<String>,
     /// `ciphersuites`: those of TLS 1.3 by their standard names.
     pub ciphersuites: Vec<String>,
-    /// `curves`: key exchange groups by OpenSSL's names, most wanted first.
+    /// `curves`: key exchange groups, most wanted first: `X25519`, `P-256`, `P-384`,
+    /// `X25519MLKEM768`, `SecP256r1MLKEM768`; empty: the library's choice.
     pub curves: Vec<String>,
     /// `alpn`: protocols, most wanted first; empty: no ALPN.
     pub alpn: Vec<Vec<u8>>,
@@ -56,12 +60,19 @@ pub enum ClientVerify {
 /// TLS of one `bind` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BindTls {
-    /// `crt` and `crt-list`, in order; the first certificate is the default one.
+    /// `crt` and `crt-list`, in order; the first certificate is the default one. Empty only with
+    /// `strict_sni`: then every handshake fails.
     pub certificates: Vec<CertificateSource>,
-    /// `ca-file`: who may have signed clients' certificates.
+    /// `ca-verify-file`, else `ca-file`: who may have signed clients' certificates; set where
+    /// `verify` is not [`ClientVerify::None`].
     pub ca_file: Option<PathBuf>,
     /// `verify`.
     pub verify: ClientVerify,
+    /// `crt-base` and `ca-base`: where the files are that a `crt-list` file names by relative
+    /// paths. All other paths are complete.
+    pub crt_base: Option<PathBuf>,
+    /// See `crt_base`.
+    pub ca_base: Option<PathBuf>,
     /// `strict-sni`: no certificate for the client's name, no handshake.
     pub strict_sni: bool,
     /// False with `no-tls-tickets`.
@@ -69,6 +80,8 @@ pub struct BindTls {
     /// `tls-ticket-keys`: a file of base64 keys of 48 or 80 bytes, one per line, to resume sessions
     /// of other processes.
     pub ticket_keys: Option<PathBuf>,
+    /// `prefer-client-ciphers`: the client's order of cipher suites counts, not ours.
+    pub prefer_client_ciphers: bool,
     /// The rest.
     pub parameters: TlsParameters,
 }
@@ -85,7 +98,7 @@ pub enum Authorities {
 /// `sni` of a `server` line: which name to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SniExpression {
-    /// `str(name)`, or a bare name.
+    /// `str(name)`.
     Literal(Arc<str>),
     /// `ssl_fc_sni`: the name that the client sent in its own handshake.
     ClientSni,

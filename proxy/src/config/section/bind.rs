@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::super::address::{self, Address, Port};
 use super::super::diagnostic::Fault;
 use super::super::draft::Proxy;
+use super::super::draft::tls::BindTlsWords;
 use super::super::keywords::{self, Scope};
 use super::super::lexer::Word;
 use super::super::model::{Bind, BindAddress};
 use super::super::units;
-use super::{Args, Context};
+use super::{Args, Context, bind_tls};
 
 /// Longest interface name, as the kernel has it (IFNAMSIZ without the final NUL).
 const MAX_INTERFACE: usize = 15;
@@ -42,12 +43,14 @@ pub(crate) fn line(
         tls: None,
         position: word.position.clone(),
     };
+    let mut tls = BindTlsWords::default();
     parameters(
         args.from(2),
         &keywords::BIND,
         context,
-        |name, value, context| parameter(name, value, &mut template, context),
+        |name, value, context| parameter(name, value, &mut template, &mut tls, context),
     );
+    template.tls = bind_tls::finish(tls, word, context);
     let taken = template
         .id
         .filter(|_| proxy.binds.iter().any(|bind| bind.id == template.id));
@@ -153,6 +156,7 @@ fn parameter(
     name: &Word,
     value: &Word,
     bind: &mut Bind,
+    tls: &mut BindTlsWords,
     context: &mut Context<'_>,
 ) -> Result<(), Fault> {
     match name.as_str() {
@@ -181,6 +185,7 @@ fn parameter(
         "transparent" => bind.transparent = true,
         "defer-accept" => bind.defer_accept = true,
         "tfo" => bind.tfo = true,
+        "accept-proxy" => bind.accept_proxy = true,
         "tcp-ut" => {
             let time = units::time_of("tcp-ut", value)?.duration;
             bind.tcp_user_timeout = (!time.is_zero()).then_some(time);
@@ -188,7 +193,11 @@ fn parameter(
         "mode" => bind.unix_mode = Some(file_mode(value)?),
         "uid" | "user" => bind.unix_uid = Some(identity(&name.text, value, context)?),
         "gid" | "group" => bind.unix_gid = Some(identity(&name.text, value, context)?),
-        _ => return Err(keywords::BIND.refuse(name)),
+        _ => {
+            if !bind_tls::parameter(name, value, tls, context)? {
+                return Err(keywords::BIND.refuse(name));
+            }
+        }
     }
     Ok(())
 }

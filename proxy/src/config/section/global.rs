@@ -8,7 +8,7 @@ use super::super::keywords;
 use super::super::lexer::Word;
 use super::super::model::{BindAddress, Global, StatsLevel, StatsSocket};
 use super::super::units;
-use super::{Args, Context, Modifier, bind, log};
+use super::{Args, Context, Modifier, bind, global_tls, log};
 
 /// More threads than any machine has cores; a larger number is a mistake.
 const MAX_THREADS: usize = 1024;
@@ -122,6 +122,7 @@ pub(crate) fn line(
             args.at_most(1)
         }
         "setenv" | "presetenv" | "unsetenv" | "resetenv" => environment(args, context),
+        _ if global_tls::line(args, global, context)? => Ok(()),
         _ => Err(keywords::GLOBAL.refuse_in(
             keyword,
             keywords::GLOBAL.place,

@@ -1,19 +1,25 @@
 //! Words to a draft: one file per section or keyword family.
 
 mod bind;
+mod bind_tls;
 mod global;
+mod global_tls;
 mod log;
+mod monitor;
 mod offload;
 mod options;
 mod proxy;
 mod server;
+mod server_tls;
 mod source;
 mod timeouts;
+mod tls;
 
 use std::sync::Arc;
 
 use super::Source;
 use super::diagnostic::{Diagnostics, Fault};
+use super::draft::tls::TlsDefaults;
 use super::draft::{Draft, Kind};
 use super::keywords;
 use super::lexer::{self, Variables, Word};
@@ -28,6 +34,8 @@ pub(crate) struct Context<'a> {
     /// What `resetenv` goes back to.
     initial_environment: &'a Environment,
     pub(crate) lookups: &'a dyn Lookups,
+    /// What `global` has said of TLS so far.
+    pub(crate) tls: TlsDefaults,
     pub(crate) diagnostics: Diagnostics,
 }
 
@@ -129,6 +137,7 @@ pub(crate) fn parse(
             environment: environment.clone(),
             initial_environment: environment,
             lookups,
+            tls: TlsDefaults::default(),
             diagnostics: Diagnostics::default(),
         },
         draft: Draft::default(),
@@ -138,6 +147,7 @@ pub(crate) fn parse(
     for source in sources {
         parser.source(source);
     }
+    parser.draft.tls = parser.context.tls;
     (parser.draft, parser.context.diagnostics)
 }
 

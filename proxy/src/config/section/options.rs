@@ -5,7 +5,7 @@ use super::super::draft::{Kind, Proxy};
 use super::super::keywords;
 use super::super::units;
 use super::proxy::{Side, warn_if_ignored};
-use super::{Args, Context, Modifier};
+use super::{Args, Context, Modifier, monitor};
 
 /// What `option redispatch` without a number means: on the last retry.
 const DEFAULT_REDISPATCH: i32 = -1;
@@ -26,6 +26,9 @@ pub(crate) fn line(
         return Err(option.fault(format!(
             "negation/default is not supported for option '{name}'."
         )));
+    }
+    if name == "httpchk" {
+        return monitor::http_check(args, modifier, option, proxy);
     }
     let on = modifier == Modifier::Standard;
     let mut arguments = 0;

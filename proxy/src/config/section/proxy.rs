@@ -9,7 +9,9 @@ use super::super::keywords;
 use super::super::lexer::Word;
 use super::super::model::Balance;
 use super::super::units;
-use super::{Args, Context, Modifier, bind, log, offload, options, server, source, timeouts};
+use super::{
+    Args, Context, Modifier, bind, log, monitor, offload, options, server, source, timeouts,
+};
 
 /// The half of a proxy that a keyword is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +219,11 @@ fn setting(args: Args<'_>, proxy: &mut Proxy, context: &mut Context<'_>) -> Resu
     let name = keyword.as_str();
     let mut side = Side::Any;
     match name {
-        "mode" => return mode(args),
+        "mode" => return monitor::mode(args, proxy, context),
+        "monitor-net" => {
+            monitor::net(args, proxy, context)?;
+            side = Side::Front;
+        }
         "id" | "description" => return identity(args, proxy),
         "disabled" | "enabled" => {
             proxy.settings.disabled = name == "disabled";
@@ -270,16 +276,6 @@ fn setting(args: Args<'_>, proxy: &mut Proxy, context: &mut Context<'_>) -> Resu
     args.at_most(1)?;
     warn_if_ignored(proxy, name, keyword, side, context);
     Ok(())
-}
-
-fn mode(args: Args<'_>) -> Result<(), Fault> {
-    let word = args.first("'tcp'")?;
-    match word.as_str() {
-        "tcp" => args.at_most(1),
-        "http" => Err(word.fault("'mode http' is not supported; this is a TCP proxy (mode tcp).")),
-        "health" => Err(word.fault("'mode health' is not available in this version.")),
-        other => Err(word.fault(format!("unknown proxy mode '{other}'."))),
-    }
 }
 
 fn balance(args: Args<'_>) -> Result<Balance, Fault> {

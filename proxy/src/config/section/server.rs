@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::super::address::{self, Address, Port};
 use super::super::diagnostic::Fault;
-use super::super::draft::{Kind, Proxy, ServerSettings};
+use super::super::draft::{Kind, Proxy, ServerLine, ServerSettings};
 use super::super::keywords;
 use super::super::lexer::Word;
 use super::super::model::{Server, ServerAddress, ServerPort};
 use super::super::units;
 use super::proxy::check_name;
-use super::{Args, Context, bind, source};
+use super::{Args, Context, bind, server_tls, source};
 
 /// HAProxy's largest weight.
 const MAX_WEIGHT: u16 = 256;
@@ -39,9 +39,10 @@ pub(crate) fn line(
         }
     };
     let mut settings = proxy.settings.server.clone();
-    let id = parameters(args.from(3), &mut settings, context);
-    if let Some((id, position)) = &id
-        && let Some(other) = proxy.servers.iter().find(|server| server.id == Some(*id))
+    let said = parameters(args.from(3), &mut settings, context);
+    let others = || proxy.servers.iter().map(|line| &line.server);
+    if let Some((id, position)) = &said.id
+        && let Some(other) = others().find(|server| server.id == Some(*id))
     {
         context.diagnostics.alert(
             position,
@@ -51,11 +52,7 @@ pub(crate) fn line(
             ),
         );
     }
-    let other = proxy
-        .servers
-        .iter()
-        .find(|server| *server.name == *name.text);
-    if let Some(other) = other {
+    if let Some(other) = others().find(|server| *server.name == *name.text) {
         return Err(name.fault(format!(
             "proxy '{}', another server named '{}' was already defined at line {}, please use distinct names.",
             proxy.name, name.text, other.position.line
@@ -64,7 +61,21 @@ pub(crate) fn line(
     let Some((address, port)) = address else {
         return Ok(());
     };
-    proxy.servers.push(Server {
+    if let Some(word) = said.needs_ssl.filter(|_| !settings.tls.ssl) {
+        context.diagnostics.warning(
+            &word.position,
+            format!("{place} : '{}' has no effect without 'ssl'.", word.text),
+        );
+    }
+    if settings.send_proxy.lacks_version() {
+        context.diagnostics.warning(
+            &name.position,
+            format!(
+                "{place} : without 'send-proxy-v2' a version 1 header is sent, which has no room for what 'proxy-v2-options' asks for."
+            ),
+        );
+    }
+    let server = Server {
         name: Arc::from(name.as_str()),
         address,
         port,
@@ -72,11 +83,17 @@ pub(crate) fn line(
         backup: settings.backup,
         maxconn: settings.maxconn,
         disabled: settings.disabled,
-        id: id.map(|(id, _)| id),
+        id: said.id.map(|(id, _)| id),
         source: settings.source,
-        send_proxy: None,
-        tls: None,
+        send_proxy: settings.send_proxy.header(),
         position: keyword.position.clone(),
+        tls: None,
+    };
+    let verify_by_default = settings.tls.verify.is_none();
+    let tls = server_tls::finish(settings.tls, &place, keyword, context);
+    proxy.servers.push(ServerLine {
+        server: Server { tls, ..server },
+        verify_by_default,
     });
     Ok(())
 }
@@ -89,10 +106,19 @@ pub(crate) fn defaults(
 ) -> Result<(), Fault> {
     allowed(args.keyword(), proxy)?;
     let mut settings = proxy.settings.server.clone();
-    if let Some((_, position)) = parameters(args.from(1), &mut settings, context) {
+    let said = parameters(args.from(1), &mut settings, context);
+    let id = said
+        .id
+        .map(|(_, position)| ("id".to_owned(), position))
+        .into_iter();
+    let versions = said
+        .versions
+        .into_iter()
+        .map(|word| (word.text, word.position));
+    for (name, position) in id.chain(versions) {
         context.diagnostics.alert(
             &position,
-            "'id' option is not accepted in default-server sections",
+            format!("'{name}' option is not accepted in default-server sections"),
         );
     }
     proxy.settings.server = settings;
@@ -136,13 +162,20 @@ fn address(word: &Word, context: &Context<'_>) -> Result<(ServerAddress, ServerP
     }
 }
 
-/// Applies the parameters to `settings`; gives the `id`, which is no setting, and where it stands.
-fn parameters(
-    words: &[Word],
-    settings: &mut ServerSettings,
-    context: &mut Context<'_>,
-) -> Option<(u32, super::Position)> {
-    let mut id = None;
+/// What a line says beside settings.
+#[derive(Default)]
+struct Said {
+    /// `id`, and where it stands.
+    id: Option<(u32, super::Position)>,
+    /// The first word that only counts with `ssl`.
+    needs_ssl: Option<Word>,
+    /// `no-sslv3` and its like.
+    versions: Vec<Word>,
+}
+
+/// Applies the parameters to `settings`.
+fn parameters(words: &[Word], settings: &mut ServerSettings, context: &mut Context<'_>) -> Said {
+    let mut said = Said::default();
     bind::parameters(words, &keywords::SERVER, context, |name, value, context| {
         match name.as_str() {
             "weight" => settings.weight = units::integer("weight", value, 0..=MAX_WEIGHT)?,
@@ -156,14 +189,24 @@ fn parameters(
             }
             "id" => {
                 let number = units::integer("id", value, 1..=i32::MAX.unsigned_abs())?;
-                id = Some((number, value.position.clone()));
+                said.id = Some((number, value.position.clone()));
             }
             "source" => {
                 settings.source = Some(source::address(value, context)?);
             }
-            _ => return Err(keywords::SERVER.refuse(name)),
+            _ => {
+                if !server_tls::parameter(name, value, settings, context)? {
+                    return Err(keywords::SERVER.refuse(name));
+                }
+                if server_tls::is_version(name) {
+                    said.versions.push(name.clone());
+                }
+                if server_tls::needs_ssl(name) {
+                    said.needs_ssl.get_or_insert_with(|| name.clone());
+                }
+            }
         }
         Ok(())
     });
-    id
+    said
 }
