@@ -57,8 +57,11 @@ fn daemon(run: &Run) -> ExitCode {
         return cli::check::run(run, &environment);
     }
     observe::tracing::start(run.debug);
-    let mut config = match cli::check::load(run, &environment) {
-        Ok(config) => config,
+    let cli::check::Loaded {
+        mut config,
+        contexts,
+    } = match cli::check::load(run, &environment) {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
     run.apply(&mut config.global);
@@ -68,7 +71,7 @@ fn daemon(run: &Run) -> ExitCode {
         finish: run.finish.clone(),
         terminate: run.terminate.clone(),
     };
-    match start::run(config, &options) {
+    match start::run(config, contexts, &options) {
         Ok(code) => code,
         Err(error) => alert(&format!("{error:#}")),
     }

@@ -17,6 +17,7 @@ use crate::net::listen::{self, Listening};
 use crate::observe::log::{LEVEL_NOTICE, Logger};
 use crate::offload;
 use crate::sys::process;
+use crate::tls::Contexts;
 use crate::worker::{self, FrontendState, Request, Shared};
 
 /// Descriptors that the process needs besides those of its flows.
@@ -41,7 +42,7 @@ pub struct Options {
 ///
 /// # Errors
 /// What kept it from starting, in words for the operator.
-pub fn run(config: Config, options: &Options) -> Result<ExitCode> {
+pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<ExitCode> {
     let global = config.global;
     let files = process::raise_file_limit(global.ulimit_n).context("raising the file limit")?;
     let places = global.maxconn.unwrap_or_else(|| {
@@ -72,12 +73,12 @@ pub fn run(config: Config, options: &Options) -> Result<ExitCode> {
     let shared = Arc::new(Shared {
         frontends: frontends
             .into_iter()
-            .map(|config| Arc::new(FrontendState::new(config)))
+            .map(|config| Arc::new(FrontendState::new(config, &contexts)))
             .collect(),
         backends: config
             .backends
             .into_iter()
-            .map(|config| Arc::new(Backend::new(config)))
+            .map(|config| Arc::new(Backend::new(config, &contexts)))
             .collect(),
         availability,
         no_splice: options.no_splice,
@@ -103,7 +104,9 @@ pub fn run(config: Config, options: &Options) -> Result<ExitCode> {
         logger.text(&logs, LEVEL_NOTICE, text);
     }
     tell_predecessors(options);
-    let outcome = runtime.block_on(supervise(signals, &control, &requests, &shared, threads));
+    let outcome = runtime.block_on(supervise(
+        signals, &control, &requests, &shared, contexts, threads,
+    ));
     let dropped = logger.dropped();
     if dropped > 0 {
         tracing::warn!(dropped, "log lines were dropped");
@@ -190,6 +193,7 @@ struct Signals {
     stop: Signal,
     interrupt: Signal,
     show: Signal,
+    reload: Signal,
 }
 
 impl Signals {
@@ -199,6 +203,7 @@ impl Signals {
             stop: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             show: signal(SignalKind::hangup())?,
+            reload: signal(SignalKind::user_defined2())?,
         })
     }
 }
@@ -209,8 +214,10 @@ async fn supervise(
     control: &Control,
     requests: &broadcast::Sender<Request>,
     shared: &Shared,
+    contexts: Contexts,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
 ) -> Result<()> {
+    let contexts = Arc::new(contexts);
     let mut ended = tokio::task::spawn_blocking(move || join(threads));
     // When to go on to the next phase without a signal.
     let mut next: Option<(Instant, Phase)> = None;
@@ -239,8 +246,31 @@ async fn supervise(
                     .filter(|_| phase == Phase::Draining)
                     .map(|limit| (Instant::now() + limit, Phase::Stopping));
             }
+            Some(()) = signals.reload.recv() => {
+                let contexts = contexts.clone();
+                // It reads files. Its outcome is only logged, so nobody waits for it.
+                drop(tokio::task::spawn_blocking(move || reload(&contexts)));
+            }
             // Nobody subscribed means that the workers are ending.
             Some(()) = signals.show.recv() => drop(requests.send(Request::ShowLiving)),
+        }
+    }
+}
+
+/// Reads certificates, keys and authorities again. What cannot be used is said, and leaves everything
+/// as it was.
+fn reload(contexts: &Contexts) {
+    match contexts.reload() {
+        Ok(count) => {
+            tracing::info!(certificates = count, "certificates were loaded again");
+            for warning in contexts.warnings().iter() {
+                tracing::warn!("{warning}");
+            }
+        }
+        Err(errors) => {
+            for error in errors {
+                tracing::warn!("certificates are kept as they were: {error}");
+            }
         }
     }
 }

@@ -15,12 +15,14 @@ use crate::backend::{Backend, Gauge};
 use crate::channel::pool::Pool;
 use crate::config::model::{self, LogTarget};
 use crate::drain::{Drain, Phase};
+use crate::handshake::turns::Turns;
 use crate::net::accept::Acceptor;
 use crate::net::listen::Listening;
 use crate::observe::log::{Concurrency, Logger, StreamLine};
 use crate::observe::record::{FlowRecord, Termination};
 use crate::offload::Availability;
 use crate::stream::serve::{self, Accepted};
+use crate::tls::{BindContext, Contexts};
 
 /// Size of a pipe unless configured. Measured on loopback: 64 KiB costs system calls, 1 MiB leaves
 /// the core's cache; both move fewer bytes per second.
@@ -37,13 +39,39 @@ pub struct FrontendState {
     pub active: Arc<Gauge>,
     /// Its `maxconn`.
     pub places: Option<Arc<Semaphore>>,
+    /// Its `bind` addresses, in order.
+    pub binds: Vec<BindState>,
+}
+
+/// A `bind` address, as all workers share it.
+#[derive(Debug)]
+pub struct BindState {
+    /// Its name in logs: `name`, else its number among the frontend's addresses, from 1.
+    pub label: Arc<str>,
+    /// `accept-proxy`.
+    pub accept_proxy: bool,
+    /// `ssl`.
+    pub tls: Option<Arc<BindContext>>,
 }
 
 impl FrontendState {
     /// Prepares a frontend for use.
     #[must_use]
-    pub fn new(config: Arc<model::Frontend>) -> Self {
+    pub fn new(config: Arc<model::Frontend>, contexts: &Contexts) -> Self {
+        let binds = config
+            .binds
+            .iter()
+            .enumerate()
+            .map(|(index, bind)| BindState {
+                label: bind
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| (index + 1).to_string().into()),
+                accept_proxy: bind.accept_proxy,
+                tls: bind.tls.as_ref().map(|settings| contexts.bind(settings)),
+            });
         Self {
+            binds: binds.collect(),
             logs: config.log.targets.clone().into(),
             active: Arc::default(),
             places: config.maxconn.map(|max| Arc::new(Semaphore::new(max))),
@@ -125,6 +153,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Its spare buffers and pipes.
     pub pool: Rc<Pool>,
+    /// Its queue for the cryptography of handshakes.
+    pub turns: Turns,
     /// Takes log lines.
     pub logger: Logger,
     /// Its living streams.
@@ -160,6 +190,7 @@ pub fn run(
     let worker = Rc::new(Worker {
         number,
         pool: Rc::new(Pool::new(shared.global.pipesize.unwrap_or(DEFAULT_PIPE))),
+        turns: Turns::default(),
         shared,
         logger,
         living: Rc::default(),
@@ -270,6 +301,7 @@ async fn accept(worker: Rc<Worker>, mut acceptor: Acceptor) {
                     ctrl: acceptor.ctrl,
                     prepared: acceptor.prepared,
                     frontend: frontend.clone(),
+                    bind: acceptor.bind,
                     permits,
                 };
                 tokio::task::spawn_local(serve::stream(worker.clone(), accepted));

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod demo_server;
 mod ebpf;
+mod fuzz;
 mod http;
 mod lint;
 mod run;
@@ -17,6 +18,7 @@ mod workspace;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
@@ -55,6 +57,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Try inputs on what reads PROXY headers, guided by the ways that they take through it.
+    Fuzz {
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// Check formatting and run clippy with warnings as errors.
     Lint,
     /// Build, then measure against HAProxy and against no proxy at all (as root).
@@ -92,6 +100,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
         }
         Task::Run { arguments } => return run::run(&workspace, arguments),
         Task::Test { arguments } => test::test(&workspace, arguments)?,
+        Task::Fuzz { seconds } => fuzz::fuzz(&workspace, Duration::from_secs(*seconds))?,
         Task::Lint => lint::lint(&workspace)?,
         Task::Bench { arguments } => bench::bench(&workspace, arguments)?,
     }

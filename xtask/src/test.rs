@@ -8,17 +8,17 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::setup::Need;
 use crate::workspace::{Workspace, find_program, status};
-use crate::{build, progress};
+use crate::{build, fuzz, progress};
 
 /// Sets up, builds and runs the tests that `arguments` (the test runner's) select.
 ///
 /// # Errors
 ///
-/// If a step or a test fails, or a network namespace is left behind.
+/// If a step, the fuzzing or a test fails, or a network namespace is left behind.
 pub(crate) fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!(
@@ -27,6 +27,15 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> 
         );
     }
     let daemon = build::build(workspace, Need::Test)?;
+    // Before the runner, whose summary is to be the last; and not for who wants some tests only.
+    let fuzzed = if arguments.is_empty() {
+        fuzz::fuzz(workspace, fuzz::DURING_TESTS)
+    } else {
+        Ok(())
+    };
+    if let Err(error) = &fuzzed {
+        progress("fuzz", &format!("failed: {error:#}"));
+    }
     let before = abandoned_namespaces();
     let passed = if find_program("cargo-nextest").is_some() {
         progress("test", "with cargo-nextest");
@@ -52,7 +61,7 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> 
     if !passed {
         bail!("tests failed");
     }
-    Ok(())
+    fuzzed.context("fuzzing failed")
 }
 
 /// The runner that is always there. It cannot run some tests alone, so that all end-to-end tests

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::model;
+use crate::tls::{Contexts, ServerContext};
 use balance::roundrobin::RoundRobin;
 
 /// Counts living things; a [`Held`] takes its one back when it is dropped.
@@ -44,6 +45,8 @@ pub struct Server {
     pub config: model::Server,
     /// Streams that it serves or is being connected for.
     pub active: Arc<Gauge>,
+    /// `ssl`.
+    pub tls: Option<Arc<ServerContext>>,
 }
 
 /// A backend and its connections.
@@ -61,7 +64,7 @@ pub struct Backend {
 impl Backend {
     /// Prepares a backend for use.
     #[must_use]
-    pub fn new(config: model::Backend) -> Self {
+    pub fn new(config: model::Backend, contexts: &Contexts) -> Self {
         let servers: Vec<_> = config
             .servers
             .iter()
@@ -69,6 +72,10 @@ impl Backend {
                 Arc::new(Server {
                     config: server.clone(),
                     active: Arc::default(),
+                    tls: server
+                        .tls
+                        .as_ref()
+                        .map(|settings| contexts.server(settings)),
                 })
             })
             .collect();

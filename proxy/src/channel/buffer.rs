@@ -38,6 +38,27 @@ impl Buffer {
         &self.bytes[self.start..self.end]
     }
 
+    /// The bytes held, to be changed in place.
+    pub fn held_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+
+    /// Moves what it holds to the front, so that all of its room is at the end.
+    pub fn compact(&mut self) {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+    }
+
+    /// Appends `bytes`, growing if needed.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
+        self.room()[..bytes.len()].copy_from_slice(bytes);
+        self.filled(bytes.len());
+    }
+
     /// The free room at the end.
     pub fn room(&mut self) -> &mut [u8] {
         &mut self.bytes[self.end..]
@@ -93,6 +114,10 @@ mod tests {
         buffer.room()[..4].copy_from_slice(b"defg");
         buffer.filled(4);
         assert_eq!(buffer.held(), b"bcdefg");
+        buffer.taken(1);
+        buffer.compact();
+        buffer.push(b"h");
+        assert_eq!(buffer.held(), b"cdefgh");
         buffer.taken(6);
         assert!(buffer.held().is_empty());
         assert_eq!(buffer.room().len(), buffer.capacity());

@@ -143,6 +143,20 @@ impl Channel {
         }
     }
 
+    /// Puts a buffer of the right size in place before a read from a source that can fill nothing
+    /// else.
+    pub(crate) fn provide_buffer(&mut self, pool: &Pool) -> &mut Buffer {
+        self.path = UserPath::Buffer;
+        self.provide(pool);
+        if !matches!(self.store, Store::Buffer(_)) {
+            self.store = Store::Buffer(pool.get_buffer(self.sizing.size()));
+        }
+        match &mut self.store {
+            Store::Buffer(buffer) => buffer,
+            _ => unreachable!("a buffer was just put in place"),
+        }
+    }
+
     /// Puts a store of the right kind and size in place before a read.
     pub(crate) fn provide(&mut self, pool: &Pool) {
         let want_pipe = match self.path {

@@ -8,30 +8,40 @@ use std::process::{self, ExitCode};
 use super::render::{self, Style};
 use super::{CheckArgs, Run};
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::model::{Config, Environment};
+use crate::config::model::{Config, Environment, Position};
 use crate::config::{self, Outcome, Source, condition, files};
+use crate::tls::Contexts;
 
 /// Exit code where nothing is wrong but nothing would listen either, as HAProxy has it.
 const NO_LISTENER: u8 = 2;
+
+/// A configuration that is valid, with the certificates and keys that it names.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The model.
+    pub config: Config,
+    /// What TLS needs of it.
+    pub contexts: Contexts,
+}
 
 /// Reads and validates the configuration that the flags name; the flags' own overrides are applied.
 ///
 /// # Errors
 /// Everything is said on standard error; the exit code is for `main` to return.
-pub fn load(run: &Run, environment: &Environment) -> Result<Config, ExitCode> {
+pub fn load(run: &Run, environment: &Environment) -> Result<Loaded, ExitCode> {
     let sources = read(&run.files)?;
-    let Outcome {
-        config,
-        diagnostics,
-    } = config::load(&sources, &with_files(environment, &sources));
+    let (loaded, diagnostics) = evaluate(&sources, environment);
     if !run.quiet || run.verbose {
         let shown = shown(&diagnostics, run.diagnostic);
         complain(&render::haproxy(&shown, process::id()));
-        if config.is_none() {
+        if loaded.is_none() {
             complain(&render_fatal("Fatal errors found in configuration."));
         }
     }
-    let mut config = config.ok_or(ExitCode::FAILURE)?;
+    let Loaded {
+        mut config,
+        contexts,
+    } = loaded.ok_or(ExitCode::FAILURE)?;
     let warned = diagnostics.iter().any(|d| d.severity == Severity::Warning);
     if warned && run.warnings_are_errors {
         if !run.quiet {
@@ -50,13 +60,46 @@ pub fn load(run: &Run, environment: &Environment) -> Result<Config, ExitCode> {
     if warned && run.check && !run.quiet {
         complain("Warnings were found.\n");
     }
-    Ok(config)
+    Ok(Loaded { config, contexts })
+}
+
+/// The configuration of these files, and everything that is wrong with it or the files that it
+/// names.
+fn evaluate(sources: &[Source], environment: &Environment) -> (Option<Loaded>, Vec<Diagnostic>) {
+    let Outcome {
+        config,
+        mut diagnostics,
+    } = config::load(sources, &with_files(environment, sources));
+    let Some(config) = config else {
+        return (None, diagnostics);
+    };
+    let remark = |severity, position: &Position, message: &str| Diagnostic {
+        severity,
+        position: position.clone(),
+        message: message.to_owned(),
+    };
+    let contexts = match Contexts::load(&config) {
+        Ok(contexts) => contexts,
+        Err(errors) => {
+            let alerts = errors
+                .iter()
+                .map(|error| remark(Severity::Alert, &error.position, &error.message));
+            diagnostics.extend(alerts);
+            return (None, diagnostics);
+        }
+    };
+    let warnings = contexts.warnings();
+    let warnings = warnings
+        .iter()
+        .map(|warning| remark(Severity::Warning, &warning.position, &warning.message));
+    diagnostics.extend(warnings);
+    (Some(Loaded { config, contexts }), diagnostics)
 }
 
 /// `-c`: checks, says the verdict, and gives the exit code.
 pub fn run(run: &Run, environment: &Environment) -> ExitCode {
     let config = match load(run, environment) {
-        Ok(config) => config,
+        Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
     let (verdict, code) = if listens(&config) {
@@ -111,14 +154,14 @@ pub fn pretty(args: &CheckArgs, environment: &Environment) -> ExitCode {
         Ok(sources) => sources,
         Err(code) => return code,
     };
-    let outcome = config::load(&sources, &with_files(environment, &sources));
+    let (loaded, diagnostics) = evaluate(&sources, environment);
     let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
-    let shown = shown(&outcome.diagnostics, false);
+    let shown = shown(&diagnostics, false);
     complain(&render::pretty(&shown, &sources, Style::new(colours)));
     let count = |severity| shown.iter().filter(|d| d.severity == severity).count();
     let (errors, warnings) = (count(Severity::Alert), count(Severity::Warning));
-    match outcome.config {
-        Some(config) if warnings == 0 || !args.deny_warnings => {
+    match loaded {
+        Some(Loaded { config, .. }) if warnings == 0 || !args.deny_warnings => {
             let note = if listens(&config) {
                 ""
             } else {

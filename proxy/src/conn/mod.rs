@@ -5,20 +5,28 @@
 //! nobody polls it here, because the kernel moves its bytes. Polling state is never cached: the
 //! I/O is tried, and only "would block" leads to a subscription.
 
+pub mod closing;
 pub mod ctrl;
 pub mod data;
+pub mod end;
+pub mod io;
+pub mod op;
+pub mod shutdown;
+pub mod state;
 
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Context, Poll};
 
 use tokio::io::Interest;
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::io::unix::AsyncFd;
 
 use crate::sys;
-use crate::sys::socket::{self, Half, Linger};
 pub use ctrl::Ctrl;
+use data::Data;
+use data::ssl::SslSock;
+use op::{Ops, Step};
+use shutdown::Sequencer;
+use state::{ConnMove, ConnState};
 
 /// Which side of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,18 +83,85 @@ enum Polling {
 pub struct Connection {
     polling: Polling,
     ctrl: Ctrl,
+    data: Data,
+    state: ConnState,
+    ops: Ops,
+    sequencer: Sequencer,
+    /// `option nolinger`: also an orderly close throws away what the peer has not taken yet.
+    nolinger: bool,
 }
 
 impl Connection {
-    /// Wraps a non-blocking socket, watched by the current runtime.
+    /// Wraps a non-blocking socket that was accepted, watched by the current runtime. Its data
+    /// layer is raw until [`Connection::secure`].
     ///
     /// # Errors
     /// When the runtime cannot register it.
-    pub fn new(socket: OwnedFd, ctrl: Ctrl) -> io::Result<Self> {
+    pub fn accepted(socket: OwnedFd, ctrl: Ctrl) -> std::io::Result<Self> {
+        Self::new(socket, ctrl, ConnState::Accepted)
+    }
+
+    /// Wraps a non-blocking socket that is connecting.
+    ///
+    /// # Errors
+    /// When the runtime cannot register it.
+    pub fn connecting(socket: OwnedFd, ctrl: Ctrl) -> std::io::Result<Self> {
+        Self::new(socket, ctrl, ConnState::Connecting)
+    }
+
+    fn new(socket: OwnedFd, ctrl: Ctrl, state: ConnState) -> std::io::Result<Self> {
         Ok(Self {
             polling: Polling::Runtime(register(socket)?),
             ctrl,
+            data: Data::Raw,
+            state,
+            ops: Ops::new(),
+            sequencer: Sequencer::new(),
+            nolinger: false,
         })
+    }
+
+    /// `option nolinger`.
+    pub fn set_nolinger(&mut self, nolinger: bool) {
+        self.nolinger = nolinger;
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn state(&self) -> ConnState {
+        self.state
+    }
+
+    /// The multi-step operations that it owes, or has done.
+    #[must_use]
+    pub fn ops(&self) -> Ops {
+        self.ops
+    }
+
+    /// It owes a step.
+    pub(crate) fn want(&mut self, step: Step) {
+        legal(self.ops.want(step));
+    }
+
+    /// A step is being tried, for the first time or again.
+    pub(crate) fn start(&mut self, step: Step) {
+        if !self.ops.get(step).is_started() {
+            legal(self.ops.start(step));
+        }
+    }
+
+    /// A step is done.
+    pub(crate) fn finish(&mut self, step: Step) {
+        legal(self.ops.finish(step));
+    }
+
+    /// Every step that it owed is done: data may flow.
+    pub(crate) fn established(&mut self) {
+        debug_assert!(!self.ops.any_pending(), "{:?}", self.ops);
+        match self.state.after(ConnMove::Establish) {
+            Ok(state) => self.state = state,
+            Err(error) => legal::<(), _>(Err(error)),
+        }
     }
 
     /// How it was established.
@@ -95,86 +170,46 @@ impl Connection {
         self.ctrl
     }
 
+    /// Puts TLS on top of the socket.
+    pub fn secure(&mut self, ssl: Box<SslSock>) {
+        self.data = Data::Ssl(ssl);
+    }
+
+    /// The TLS session, where there is one.
+    #[must_use]
+    pub fn ssl(&self) -> Option<&SslSock> {
+        match &self.data {
+            Data::Raw => None,
+            Data::Ssl(ssl) => Some(ssl),
+        }
+    }
+
+    /// The socket and the TLS session, where there is one.
+    pub(crate) fn ssl_mut(&mut self) -> Option<(&mut SslSock, BorrowedFd<'_>)> {
+        let fd = fd_of(&self.polling);
+        match &mut self.data {
+            Data::Raw => None,
+            Data::Ssl(ssl) => Some((ssl, fd)),
+        }
+    }
+
+    /// Whether what is on the socket is the stream itself.
+    #[must_use]
+    pub fn is_raw(&self) -> bool {
+        matches!(self.data, Data::Raw)
+    }
+
     /// The socket.
     ///
     /// # Panics
-    /// After a failed [`Connection::wake`].
+    /// After a failed [`Connection::wake`], or once it is closed.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
-        match &self.polling {
-            Polling::Runtime(fd) => fd.get_ref().as_fd(),
-            Polling::Asleep(fd) => fd.as_fd(),
-            Polling::Gone => panic!("a connection was used after its registration failed"),
-        }
+        fd_of(&self.polling)
     }
 
     fn watched(&self) -> &AsyncFd<OwnedFd> {
-        match &self.polling {
-            Polling::Runtime(fd) => fd,
-            _ => panic!("a sleeping connection was polled"),
-        }
-    }
-
-    /// Ready when a read may succeed. Clear the guard after a read that emptied the socket.
-    ///
-    /// # Errors
-    /// When the runtime is shutting down.
-    pub fn poll_read_ready<'a>(
-        &'a self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<AsyncFdReadyGuard<'a, OwnedFd>>> {
-        self.watched().poll_read_ready(cx)
-    }
-
-    /// Ready when a write may succeed. Clear the guard after a write that filled the socket.
-    ///
-    /// # Errors
-    /// When the runtime is shutting down.
-    pub fn poll_write_ready<'a>(
-        &'a self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<AsyncFdReadyGuard<'a, OwnedFd>>> {
-        self.watched().poll_write_ready(cx)
-    }
-
-    /// Waits until the socket has failed or, with `or_fin`, its peer has sent a FIN. Data is
-    /// neither.
-    pub async fn gone(&self, or_fin: bool) -> io::Error {
-        loop {
-            let interest = if or_fin {
-                Interest::ERROR | Interest::READABLE
-            } else {
-                Interest::ERROR
-            };
-            match self.watched().ready(interest).await {
-                Err(error) => return error,
-                Ok(mut guard) => {
-                    if let Ok(Some(error)) = socket::take_error(self.fd()) {
-                        return error;
-                    }
-                    if or_fin && guard.ready().is_read_closed() {
-                        return io::ErrorKind::UnexpectedEof.into();
-                    }
-                    guard.clear_ready();
-                }
-            }
-        }
-    }
-
-    /// Waits for an outgoing connection to be established or refused.
-    ///
-    /// # Errors
-    /// Why it was not established.
-    pub async fn connected(&self) -> io::Result<()> {
-        let guard = self.watched().writable().await?;
-        // Only a failed attempt makes both halves look closed: in all other cases the call is
-        // saved.
-        if guard.ready().is_write_closed()
-            && let Some(error) = socket::take_error(self.fd())?
-        {
-            return Err(error);
-        }
-        Ok(())
+        watched(&self.polling)
     }
 
     /// Takes the socket out of the runtime's poller; it stays open.
@@ -189,28 +224,11 @@ impl Connection {
     ///
     /// # Errors
     /// When the runtime cannot register it; the socket is then closed, as its linger says.
-    pub fn wake(&mut self) -> io::Result<()> {
+    pub fn wake(&mut self) -> std::io::Result<()> {
         if let Polling::Asleep(fd) = std::mem::replace(&mut self.polling, Polling::Gone) {
             self.polling = Polling::Runtime(register(fd)?);
         }
         Ok(())
-    }
-
-    /// Sends a FIN behind everything written so far.
-    ///
-    /// # Errors
-    /// When the connection is gone already.
-    pub fn shutdown_write(&self) -> io::Result<()> {
-        socket::shutdown(self.fd(), Half::Write)
-    }
-
-    /// Closes it in order: queued bytes are still sent.
-    pub fn close(self) {
-        if self.ctrl == Ctrl::Tcp
-            && let Err(error) = socket::set_linger(self.fd(), Linger::Graceful)
-        {
-            tracing::debug!(%error, "closing with a reset: linger could not be cleared");
-        }
     }
 
     /// Closes it at once; a TCP peer sees a reset. UNIX sockets have none.
@@ -219,6 +237,27 @@ impl Connection {
     }
 }
 
-fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+/// An illegal move is a mistake of this program, which tests find; the connection can do without
+/// its book-keeping.
+fn legal<T, E: fmt::Debug>(result: Result<T, E>) {
+    debug_assert!(result.is_ok(), "{:?}", result.err());
+}
+
+fn fd_of(polling: &Polling) -> BorrowedFd<'_> {
+    match polling {
+        Polling::Runtime(fd) => fd.get_ref().as_fd(),
+        Polling::Asleep(fd) => fd.as_fd(),
+        Polling::Gone => panic!("a connection was used after its end"),
+    }
+}
+
+fn watched(polling: &Polling) -> &AsyncFd<OwnedFd> {
+    match polling {
+        Polling::Runtime(fd) => fd,
+        _ => panic!("a connection was polled that the runtime does not watch"),
+    }
+}
+
+fn register(socket: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     sys::watch::watch(socket, Interest::READABLE | Interest::WRITABLE)
 }

@@ -32,6 +32,8 @@ pub struct Acceptor {
     pub prepared: bool,
     /// Index of its frontend.
     pub frontend: usize,
+    /// Index of its `bind` address within the frontend.
+    pub bind: usize,
     /// The address's own `maxconn`, shared by all workers.
     pub places: Option<Arc<Semaphore>>,
 }
@@ -48,6 +50,7 @@ impl Acceptor {
             ctrl: listening.ctrl,
             prepared: listening.prepared,
             frontend: listening.frontend,
+            bind: listening.bind,
             places: listening.places,
         })
     }

@@ -34,6 +34,8 @@ pub struct Listening {
     pub prepared: bool,
     /// Index of its frontend.
     pub frontend: usize,
+    /// Index of its `bind` address within the frontend.
+    pub bind: usize,
     /// The address's own `maxconn`, shared by all workers.
     pub places: Option<Arc<Semaphore>>,
 }
@@ -49,8 +51,8 @@ pub fn open_all(frontends: &[Arc<Frontend>], workers: usize) -> Result<Vec<Vec<L
         if config.disabled {
             continue;
         }
-        for bind in &config.binds {
-            open(bind, config, frontend, &mut result).with_context(|| {
+        for (index, bind) in config.binds.iter().enumerate() {
+            open(bind, config, (frontend, index), &mut result).with_context(|| {
                 format!(
                     "{}: cannot listen on {} for '{}'",
                     bind.position,
@@ -77,7 +79,7 @@ pub fn describe(address: &BindAddress) -> String {
 fn open(
     bind: &Bind,
     config: &Frontend,
-    frontend: usize,
+    (frontend, index): (usize, usize),
     workers: &mut [Vec<Listening>],
 ) -> io::Result<()> {
     let backlog = bind
@@ -90,6 +92,7 @@ fn open(
         ctrl,
         prepared,
         frontend,
+        bind: index,
         places: places.clone(),
     };
     match &bind.address {

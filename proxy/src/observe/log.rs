@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::model::{LogAddress, LogFormat, LogTarget};
+use crate::conn::Side;
 use crate::observe::record::{Endpoint, FlowRecord, Path, Termination, Why};
 use crate::sys::process::{LocalTime, local_time};
 
@@ -58,6 +59,8 @@ pub struct StreamLine {
     concurrency: Concurrency,
     retries: u32,
     why: Option<Why>,
+    /// What ended, layer by layer; `None` where everything ended in order.
+    ends: Option<String>,
 }
 
 impl StreamLine {
@@ -95,12 +98,13 @@ impl StreamLine {
             concurrency,
             retries: record.retries.get(),
             why: record.why.get(),
+            ends: ends(record),
         }
     }
 
     /// HAProxy's TCP log line, followed by ours: bytes from the client, paths (client to server /
     /// server to client), bytes moved by the kernel, changes of hands, and why not the path asked
-    /// for.
+    /// for, and what ended, layer by layer.
     #[must_use]
     pub fn render(&self) -> String {
         let mut line = String::with_capacity(200);
@@ -138,7 +142,7 @@ impl StreamLine {
         );
         let _ = write!(
             line,
-            " up={} path={}/{} kernel={}/{} flips={}/{} why={}",
+            " up={} path={}/{} kernel={}/{} flips={}/{} why={} end={}",
             self.up.bytes,
             self.up.path.name(),
             self.down.path.name(),
@@ -147,9 +151,41 @@ impl StreamLine {
             self.up.flips,
             self.down.flips,
             self.why.map_or("-", Why::name),
+            self.ends.as_deref().unwrap_or("-"),
         );
         line
     }
+}
+
+/// The line of a connection that became no stream.
+#[must_use]
+pub fn refusal(
+    source: Endpoint,
+    accepted_at: SystemTime,
+    frontend: &str,
+    bind: &str,
+    why: &impl std::fmt::Display,
+) -> String {
+    let source = match source {
+        Endpoint::Inet(address) => format!("{}:{}", plain(address.ip()), address.port()),
+        Endpoint::Unix => "unix:0".to_owned(),
+    };
+    format!("{source} [{}] {frontend}/{bind}: {why}", date(accepted_at))
+}
+
+/// What ended in both connections, each entry behind its side; `None` where nothing has.
+fn ends(record: &FlowRecord) -> Option<String> {
+    let mut text = String::new();
+    for side in Side::BOTH {
+        for end in record.ends[side.index()].borrow().iter() {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{side}:{end}");
+        }
+    }
+    (!text.is_empty()).then_some(text)
 }
 
 /// An IPv4 client of an IPv6 listener is logged as IPv4.

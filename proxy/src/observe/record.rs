@@ -10,6 +10,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use crate::conn::Side;
+use crate::conn::end::{EndHistory, Layer, Reason};
+
 /// What moves a direction's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Path {
@@ -46,6 +49,8 @@ pub enum Why {
     Full,
     /// One side is not a TCP socket.
     NotTcp,
+    /// One side speaks TLS: its bytes have to be encrypted in user space.
+    Tls,
     /// One side had ended or failed before the promotion.
     NotEstablished,
     /// The kernel refused the socket.
@@ -62,6 +67,7 @@ impl Why {
             Self::Unavailable => "unavailable",
             Self::Full => "full",
             Self::NotTcp => "not-tcp",
+            Self::Tls => "tls",
             Self::NotEstablished => "not-established",
             Self::Refused => "refused",
             Self::Busy => "busy",
@@ -212,6 +218,8 @@ pub struct FlowRecord {
     pub retries: Cell<u32>,
     /// Why it is not on the path that was asked for.
     pub why: Cell<Option<Why>>,
+    /// What ended in the client's connection and in the server's, layer by layer.
+    pub ends: [RefCell<EndHistory>; 2],
 }
 
 impl FlowRecord {
@@ -219,6 +227,29 @@ impl FlowRecord {
     #[must_use]
     pub fn direction(&self, index: usize) -> &Rc<DirectionRecord> {
         if index == 0 { &self.up } else { &self.down }
+    }
+
+    /// Notes that something ended in a connection.
+    pub fn note_end(&self, side: Side, layer: Layer, reason: Reason) {
+        self.ends[side.index()].borrow_mut().push(layer, reason);
+    }
+
+    /// A text that no other flow of this host has: the process, when it accepted the flow, and the
+    /// flow's number.
+    #[must_use]
+    pub fn unique_id(&self) -> String {
+        let accepted = self
+            .times
+            .get()
+            .accepted_at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        format!(
+            "{:X}-{:X}-{:X}",
+            std::process::id(),
+            accepted.as_micros(),
+            self.id
+        )
     }
 
     /// Changes the times.

@@ -1,17 +1,29 @@
 //! Reaches a server: choosing, connecting, and trying again.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
 
+use super::interface::{Move, StreamInterface};
+use super::introduction;
 use crate::backend::{Backend, Held, Server};
+use crate::channel::pool::Pool;
 use crate::config::model::{ServerAddress, ServerPort};
-use crate::conn::Connection;
 use crate::conn::ctrl::{tcp, unix};
+use crate::conn::data::ssl::SslSock;
+use crate::conn::end::{Handler, Layer, Reason};
+use crate::conn::{Connection, Side};
+use crate::handshake::incoming::Incoming;
+use crate::handshake::outgoing::Departure;
+use crate::handshake::turns::Turns;
+use crate::handshake::{self, Failure};
 use crate::observe::record::{FlowRecord, Termination};
+use crate::tls::{ClientFacts, ServerContext};
 
 /// Longest wait before a refused connection is tried again; shorter if the connect timeout is.
 const TURN_AROUND: Duration = Duration::from_secs(1);
@@ -25,35 +37,71 @@ pub struct Reached {
     pub server: Arc<Server>,
     /// Counts the flow with the server.
     pub held: Held,
+    /// The server's side of the stream, established.
+    pub side: StreamInterface,
 }
 
-/// What a connection attempt needs to know of its client.
-#[derive(Debug, Clone, Copy)]
-pub struct Wanted {
-    /// The address that the client connected to, for servers that follow it; `None` where it is
-    /// no IP address, or no server follows it.
-    pub destination: Option<SocketAddr>,
+/// What a connection to a server is made for.
+#[derive(Debug)]
+pub struct Approach<'a> {
+    /// The backend.
+    pub backend: &'a Backend,
+    /// The client.
+    pub client: &'a Incoming,
     /// There is data to send as soon as the connection is established.
     pub data_follows: bool,
+    /// The flow's record.
+    pub record: &'a FlowRecord,
+    /// The worker's buffers.
+    pub pool: &'a Rc<Pool>,
+    /// The worker's queue for cryptography.
+    pub turns: &'a Turns,
 }
 
-/// Connects to a server of `backend`, as often as its retries allow.
+/// Why an attempt failed.
+#[derive(Debug)]
+enum Trouble {
+    /// The socket.
+    Socket(io::Error),
+    /// What comes before data.
+    Handshake(Failure),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Socket(error)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(error) => error.fmt(f),
+            Self::Handshake(failure) => failure.fmt(f),
+        }
+    }
+}
+
+/// Connects to a server of the backend, as often as its retries allow.
 ///
 /// # Errors
 /// How the stream ends when no server was reached.
-pub async fn reach(
-    backend: &Backend,
-    client: &Connection,
-    wanted: Wanted,
-    record: &FlowRecord,
-) -> Result<Reached, Termination> {
+pub async fn reach(approach: &Approach<'_>) -> Result<Reached, Termination> {
+    let Approach {
+        backend, record, ..
+    } = *approach;
+    let client = &approach.client.connection;
     record.note_time(|times| times.connecting = Some(Instant::now()));
+    let mut side = StreamInterface::new();
+    side.pass(Move::Request);
     let mut left = backend.config.retries;
     let mut server = backend.choose().ok_or(Termination::SERVER_REFUSED)?;
+    side.pass(Move::Assign);
     loop {
+        side.pass(Move::Connect);
         *record.server.borrow_mut() = Some(server.config.name.clone());
         let held = server.active.hold();
-        let attempt = async { connect(backend, &server, wanted)?.await_connected().await };
+        let attempt = attempt(approach, &server);
         let outcome = tokio::select! {
             // A server that answered is worth more than a client that has just left.
             biased;
@@ -70,25 +118,34 @@ pub async fn reach(
                     connection,
                     server,
                     held,
+                    side: side.passed(Move::Connected),
                 });
             }
             Err(error) => error,
         };
         drop(held);
+        side.pass(Move::ConnectFailed);
         tracing::debug!(flow = record.id, server = %server.config.name, %error, "connection failed");
+        match &error {
+            Trouble::Socket(error) => {
+                record.note_end(Side::Server, Layer::Ctrl, Reason::from(error));
+            }
+            Trouble::Handshake(failure) => {
+                record.note_end(Side::Server, failure.layer(), failure.reason.clone());
+            }
+        }
         let (ending, try_again) = judge(&error);
         if left == 0 || !try_again {
             return Err(ending);
         }
         left -= 1;
         record.retries.set(record.retries.get() + 1);
-        if redispatches(backend.config.redispatch, backend.config.retries, left)
-            && let Some(other) = backend.choose()
-        {
-            server = other;
-        }
+        let other = redispatches(backend.config.redispatch, backend.config.retries, left)
+            .then(|| backend.choose())
+            .flatten();
         // A connection that timed out has waited already.
-        if error.kind() != ErrorKind::TimedOut {
+        if ending != Termination::CONNECT_TIMEOUT {
+            side.pass(Move::Pause);
             let pause = backend
                 .config
                 .timeouts
@@ -102,11 +159,23 @@ pub async fn reach(
                 }
             }
         }
+        match other {
+            None => side.pass(Move::Retry),
+            Some(other) => {
+                server = other;
+                side.pass(Move::Redispatch);
+                side.pass(Move::Assign);
+            }
+        }
     }
 }
 
 /// How the stream ends after this failure, and whether another attempt may help.
-fn judge(error: &io::Error) -> (Termination, bool) {
+fn judge(trouble: &Trouble) -> (Termination, bool) {
+    let error = match trouble {
+        Trouble::Socket(error) => error,
+        Trouble::Handshake(_) => return (Termination::SERVER_REFUSED, true),
+    };
     match error.kind() {
         ErrorKind::TimedOut => (Termination::CONNECT_TIMEOUT, true),
         ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => {
@@ -138,41 +207,111 @@ fn redispatches(option: Option<i32>, retries: u32, left: u32) -> bool {
 
 async fn within<T>(
     limit: Option<Duration>,
-    attempt: impl Future<Output = io::Result<T>>,
-) -> io::Result<T> {
+    attempt: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
     match limit {
         None => attempt.await,
         Some(limit) => tokio::time::timeout(limit, attempt)
             .await
-            .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())),
+            .unwrap_or_else(|_| Err(io::Error::from(ErrorKind::TimedOut).into())),
     }
 }
 
-/// A connection under way.
-struct Connecting(Connection);
-
-impl Connecting {
-    async fn await_connected(self) -> io::Result<Connection> {
-        self.0.connected().await?;
-        Ok(self.0)
+/// One attempt: the socket's connection, then what the server is owed before data.
+async fn attempt(approach: &Approach<'_>, server: &Server) -> Result<Connection, Trouble> {
+    let address = address(approach, server)?;
+    let mut connection = open(approach, server, &address)?;
+    connection.connected().await?;
+    if server.config.send_proxy.is_none() && server.tls.is_none() {
+        connection.established();
+        return Ok(connection);
     }
+    let header = match server.config.send_proxy {
+        Some(wanted) => introduction::header(wanted, approach.client, approach.record),
+        None => Vec::new(),
+    };
+    let departure = Departure {
+        sent: 0,
+        more_follows: approach.data_follows || server.tls.is_some(),
+        header,
+        tls: match &server.tls {
+            Some(context) => Some(session(approach, context, &address)?),
+            None => None,
+        },
+        turns: approach.turns,
+    };
+    handshake::outgoing::run(&mut connection, departure)
+        .await
+        .map_err(Trouble::Handshake)?;
+    Ok(connection)
 }
 
-fn connect(backend: &Backend, server: &Server, wanted: Wanted) -> io::Result<Connecting> {
+/// The TLS session to begin with a server.
+fn session(
+    approach: &Approach<'_>,
+    context: &ServerContext,
+    address: &Address,
+) -> Result<Box<SslSock>, Trouble> {
+    let client = approach.client;
+    let authority = client
+        .proxy
+        .as_ref()
+        .and_then(|header| header.tlvs.authority())
+        .and_then(|name| std::str::from_utf8(name).ok());
+    let facts = ClientFacts {
+        sni: client.connection.ssl().and_then(SslSock::server_name),
+        authority,
+    };
+    let ip = match address {
+        Address::Inet(address) => Some(address.ip()),
+        Address::Unix(_) => None,
+    };
+    let name = context.name(&facts, ip);
+    SslSock::client(Rc::clone(approach.pool), context.config(None), name)
+        .map(Box::new)
+        .map_err(|error| {
+            Trouble::Handshake(Failure {
+                handler: Handler::Ssl,
+                reason: Reason::Protocol(error.to_string().into()),
+            })
+        })
+}
+
+/// Where an attempt goes.
+enum Address {
+    Inet(SocketAddr),
+    Unix(SockAddr),
+}
+
+fn address(approach: &Approach<'_>, server: &Server) -> io::Result<Address> {
     let config = &server.config;
-    let connection = match &config.address {
-        ServerAddress::Inet(address) => tcp::connect(
-            follow(*address, config.port, wanted.destination)?,
+    Ok(match &config.address {
+        ServerAddress::Inet(address) => {
+            let destination = follows(config)
+                .then(|| approach.client.local_address())
+                .flatten();
+            Address::Inet(follow(*address, config.port, destination)?)
+        }
+        ServerAddress::Unix(path) => Address::Unix(SockAddr::unix(path)?),
+        ServerAddress::Abstract(name) => Address::Unix(unix::abstract_address(name)?),
+    })
+}
+
+fn open(approach: &Approach<'_>, server: &Server, address: &Address) -> io::Result<Connection> {
+    let backend = &approach.backend.config;
+    let mut connection = match address {
+        Address::Inet(address) => tcp::connect(
+            *address,
             tcp::ConnectOptions {
-                source: config.source.or(backend.config.source),
-                keepalive: backend.config.socket.keepalive,
-                data_follows: wanted.data_follows,
+                source: server.config.source.or(backend.source),
+                keepalive: backend.socket.keepalive,
+                data_follows: approach.data_follows,
             },
         )?,
-        ServerAddress::Unix(path) => unix::connect(&SockAddr::unix(path)?)?,
-        ServerAddress::Abstract(name) => unix::connect(&unix::abstract_address(name)?)?,
+        Address::Unix(address) => unix::connect(address)?,
     };
-    Ok(Connecting(connection))
+    connection.set_nolinger(backend.socket.nolinger);
+    Ok(connection)
 }
 
 /// Whether a server's address depends on where its client connected to.

@@ -2,5 +2,7 @@
 
 pub mod connect;
 pub mod idle;
+pub mod interface;
+pub mod introduction;
 pub mod serve;
 pub mod transfer;

@@ -10,19 +10,24 @@ use std::time::{Instant, SystemTime};
 use socket2::SockAddr;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::interface::Move;
 use super::{connect, transfer};
 use crate::backend::{Backend, Held};
 use crate::channel::buffer::Buffer;
+use crate::config::model::SocketOptions;
 use crate::conn::ctrl::tcp;
-use crate::conn::data::Status;
-use crate::conn::data::raw::raw_sock_to_buf;
-use crate::conn::{Connection, Ctrl};
+use crate::conn::data::{Status, ssl};
+use crate::conn::end::Layer;
+use crate::conn::{Connection, Ctrl, Side};
+use crate::handshake;
+use crate::handshake::incoming::{Ended, Entrance, Incoming};
+use crate::observe;
 use crate::observe::log::{Concurrency, LEVEL_INFO, StreamLine};
 use crate::observe::record::{DirectionRecord, Endpoint, FlowRecord, Termination, Times};
 use crate::offload::path::Policy;
 use crate::stream::idle::IdleLimits;
 use crate::sys::socket;
-use crate::worker::{FrontendState, Worker};
+use crate::worker::{BindState, FrontendState, Worker};
 
 /// An accepted connection on its way to becoming a stream.
 #[derive(Debug)]
@@ -37,28 +42,86 @@ pub struct Accepted {
     pub prepared: bool,
     /// Its frontend.
     pub frontend: Arc<FrontendState>,
+    /// Index of the `bind` address that it came to.
+    pub bind: usize,
     /// Its place within the limits of the process, the frontend and the listening address.
     pub permits: [Option<OwnedSemaphorePermit>; 3],
 }
 
-/// Serves one stream to its end.
+/// Serves one connection to its end: its handshakes, then its stream.
 pub async fn stream(worker: Rc<Worker>, accepted: Accepted) {
     let frontend = accepted.frontend.clone();
     let process_held = worker.shared.active.hold();
     let frontend_held = frontend.active.hold();
-    let now = Instant::now();
-    let record = Rc::new(FlowRecord {
+    let arrival = Arrival {
+        at: SystemTime::now(),
+        instant: Instant::now(),
+    };
+    let source = accepted
+        .peer
+        .as_socket()
+        .map_or(Endpoint::Unix, Endpoint::Inet);
+    let bind = &frontend.binds[accepted.bind];
+    let permits = accepted.permits;
+    match prepare(
+        accepted.socket,
+        accepted.ctrl,
+        accepted.prepared,
+        &frontend.config.socket,
+    ) {
+        Ok(connection) => {
+            let incoming = Incoming::new(connection, source);
+            let entrance = Entrance::new(
+                &frontend.config,
+                bind.accept_proxy,
+                bind.tls.as_deref(),
+                &worker.pool,
+                worker.shared.global.bufsize,
+                &worker.turns,
+            );
+            match handshake::incoming::run(&entrance, incoming).await {
+                Ok(incoming) => serve(&worker, &frontend, arrival, incoming).await,
+                Err(ended) => refused(&worker, &frontend, bind, arrival, &ended),
+            }
+        }
+        Err(error) => {
+            tracing::debug!(%error, "the client was gone at once");
+            let record = Rc::new(record(&worker, &frontend, arrival, source));
+            let counted = Counted::new(&worker, &frontend);
+            log(
+                &worker,
+                &frontend,
+                &record,
+                Termination::CLIENT_GONE_CONNECTING,
+                &counted,
+            );
+        }
+    }
+    drop((permits, process_held, frontend_held));
+}
+
+/// When a connection was accepted.
+#[derive(Debug, Clone, Copy)]
+struct Arrival {
+    at: SystemTime,
+    instant: Instant,
+}
+
+fn record(
+    worker: &Worker,
+    frontend: &FrontendState,
+    arrival: Arrival,
+    client: Endpoint,
+) -> FlowRecord {
+    FlowRecord {
         id: worker.next_flow_id(),
-        client: accepted
-            .peer
-            .as_socket()
-            .map_or(Endpoint::Unix, Endpoint::Inet),
+        client,
         frontend: frontend.config.name.clone(),
         backend: std::cell::OnceCell::new(),
         server: std::cell::RefCell::new(None),
         times: std::cell::Cell::new(Times {
-            accepted_at: SystemTime::now(),
-            accepted: now,
+            accepted_at: arrival.at,
+            accepted: arrival.instant,
             connecting: None,
             connected: None,
         }),
@@ -66,33 +129,53 @@ pub async fn stream(worker: Rc<Worker>, accepted: Accepted) {
         down: Rc::new(DirectionRecord::default()),
         retries: std::cell::Cell::new(0),
         why: std::cell::Cell::new(None),
-    });
-    let living = worker.living.enter(&record, &frontend);
-    let mut counted = Counted {
-        worker: &worker,
-        frontend: &frontend,
-        backend: None,
-        server: None,
-    };
-    let permits = accepted.permits;
-    let termination = match prepare(
-        accepted.socket,
-        accepted.ctrl,
-        accepted.prepared,
-        frontend.config.socket.keepalive,
-    ) {
-        Ok(client) => {
-            greet(&worker, &frontend, &client, &record);
-            run(&worker, &frontend, client, &record, &mut counted).await
-        }
-        Err(error) => {
-            tracing::debug!(flow = record.id, %error, "the client was gone at once");
-            Termination::CLIENT_GONE_CONNECTING
-        }
-    };
+        ends: Default::default(),
+    }
+}
+
+/// Serves a stream, from the session that its client's connection has become to its log line.
+async fn serve(
+    worker: &Rc<Worker>,
+    frontend: &Arc<FrontendState>,
+    arrival: Arrival,
+    incoming: Incoming,
+) {
+    let record = Rc::new(record(worker, frontend, arrival, incoming.source));
+    let living = worker.living.enter(&record, frontend);
+    let mut counted = Counted::new(worker, frontend);
+    greet(worker, frontend, &incoming, &record);
+    let termination = run(worker, frontend, incoming, &record, &mut counted).await;
     drop(living);
-    log(&worker, &frontend, &record, termination, &counted);
-    drop((permits, process_held, frontend_held));
+    log(worker, frontend, &record, termination, &counted);
+}
+
+/// Says why a connection became no stream: who it came from, where it came to, and what was wrong.
+fn refused(
+    worker: &Worker,
+    frontend: &FrontendState,
+    bind: &BindState,
+    arrival: Arrival,
+    ended: &Ended,
+) {
+    let Ended::Failed {
+        failure,
+        silent,
+        source,
+    } = ended
+    else {
+        return;
+    };
+    if *silent && frontend.config.log.dontlognull {
+        return;
+    }
+    let text = observe::log::refusal(
+        *source,
+        arrival.at,
+        &frontend.config.name,
+        &bind.label,
+        failure,
+    );
+    worker.logger.text(&frontend.logs, LEVEL_INFO, text);
 }
 
 /// The gauges that a stream is counted in, for its log line.
@@ -103,7 +186,16 @@ struct Counted<'a> {
     server: Option<(Arc<crate::backend::Server>, Held)>,
 }
 
-impl Counted<'_> {
+impl<'a> Counted<'a> {
+    fn new(worker: &'a Worker, frontend: &'a FrontendState) -> Self {
+        Self {
+            worker,
+            frontend,
+            backend: None,
+            server: None,
+        }
+    }
+
     fn now(&self) -> Concurrency {
         Concurrency {
             process: self.worker.shared.active.get(),
@@ -114,17 +206,24 @@ impl Counted<'_> {
     }
 }
 
-fn prepare(socket: OwnedFd, ctrl: Ctrl, prepared: bool, keepalive: bool) -> io::Result<Connection> {
+fn prepare(
+    socket: OwnedFd,
+    ctrl: Ctrl,
+    prepared: bool,
+    options: &SocketOptions,
+) -> io::Result<Connection> {
     if ctrl == Ctrl::Tcp && !prepared {
-        tcp::prepare(socket.as_fd(), keepalive)?;
+        tcp::prepare(socket.as_fd(), options.keepalive)?;
     }
-    Connection::new(socket, ctrl)
+    let mut connection = Connection::accepted(socket, ctrl)?;
+    connection.set_nolinger(options.nolinger);
+    Ok(connection)
 }
 
 async fn run(
-    worker: &Worker,
+    worker: &Rc<Worker>,
     frontend: &FrontendState,
-    client: Connection,
+    mut incoming: Incoming,
     record: &Rc<FlowRecord>,
     counted: &mut Counted<'_>,
 ) -> Termination {
@@ -133,30 +232,31 @@ async fn run(
         .default_backend
         .and_then(|id| worker.shared.backends.get(id.0))
     else {
-        client.reset();
+        incoming.connection.reset();
         return Termination::SERVER_REFUSED;
     };
     // The cell is set here and nowhere else.
     let _ = record.backend.set(backend.config.name.clone());
     counted.backend = Some((backend.clone(), backend.active.hold()));
-    let follows = backend.config.servers.iter().any(connect::follows);
-    let destination = follows.then(|| local_address(&client)).flatten();
     let policy = Policy::new(&frontend.config, &backend.config, worker.shared.no_splice);
-    let early = match read_early(worker, &policy, &client) {
-        Ok(early) => early,
-        Err(error) => {
-            tracing::debug!(flow = record.id, %error, "the client left before it was served");
-            return Termination::CLIENT_GONE_CONNECTING;
-        }
-    };
-    let wanted = connect::Wanted {
-        destination,
+    if let Err(error) = read_early(worker, &policy, &mut incoming) {
+        tracing::debug!(flow = record.id, %error, "the client left before it was served");
+        record.note_end(Side::Client, Layer::Data, ssl::reason(&error));
+        return Termination::CLIENT_GONE_CONNECTING;
+    }
+    let early = std::mem::replace(&mut incoming.received, Buffer::empty());
+    let approach = connect::Approach {
+        backend,
+        client: &incoming,
         data_follows: !early.held().is_empty(),
+        record,
+        pool: &worker.pool,
+        turns: &worker.turns,
     };
-    let reached = match connect::reach(backend, &client, wanted, record).await {
+    let reached = match connect::reach(&approach).await {
         Ok(reached) => reached,
         Err(termination) => {
-            client.reset();
+            incoming.connection.reset();
             return termination;
         }
     };
@@ -176,50 +276,45 @@ async fn run(
         limits: IdleLimits::new(&frontend.config.timeouts, &backend.config.timeouts),
         independent_streams: frontend.config.independent_streams
             || backend.config.independent_streams,
-        nolinger: [
-            frontend.config.socket.nolinger,
-            backend.config.socket.nolinger,
-        ],
     };
-    transfer::run(setup, client, reached.connection, record.clone()).await
+    let client = incoming.connection;
+    let ending = transfer::run(setup, client, reached.connection, record.clone()).await;
+    reached.side.passed(Move::Disconnect).pass(Move::Close);
+    ending
 }
 
 /// Reads what the client has sent already, before the server is reached: the request then goes out
 /// with the acknowledgement that ends the server's handshake, and the client's acknowledgement
-/// with the reply, which spares both connections a packet. Empty where nothing has come yet, or
-/// where the flow is to leave user space before its first byte.
-fn read_early(worker: &Worker, policy: &Policy, client: &Connection) -> io::Result<Buffer> {
-    if !policy.starts_in_buffer() {
-        return Ok(Buffer::empty());
+/// with the reply, which spares both connections a packet. Nothing is read where nothing has come
+/// yet, or where the flow is to leave user space before its first byte.
+fn read_early(worker: &Worker, policy: &Policy, incoming: &mut Incoming) -> io::Result<()> {
+    let raw = incoming.connection.is_raw();
+    if !incoming.received.held().is_empty() || (raw && !policy.starts_in_buffer()) {
+        return Ok(());
     }
     let mut buffer = worker.pool.get_buffer(worker.shared.global.bufsize);
-    let transfer = raw_sock_to_buf(client.fd(), &mut buffer);
+    let transfer = incoming
+        .connection
+        .try_now(|data, socket| data.to_buf(socket, &mut buffer));
     if let Some(error) = transfer.error {
         return Err(error);
     }
     if transfer.bytes == 0 {
         // Nothing yet, or the end, which will be seen again.
         worker.pool.put_buffer(buffer);
-        return Ok(Buffer::empty());
+        return Ok(());
     }
-    if transfer.status.contains(Status::EMPTY_IN) && client.ctrl() == Ctrl::Tcp {
+    if transfer.status.contains(Status::EMPTY_IN) && incoming.connection.ctrl() == Ctrl::Tcp {
         // A short request, not a stream: its sender waits for no acknowledgement. A refusal only
         // costs the packet.
-        let _ = socket::delay_ack(client.fd());
+        let _ = socket::delay_ack(incoming.connection.fd());
     }
-    Ok(buffer)
-}
-
-/// The address that the client connected to; `None` where it is no IP address.
-fn local_address(client: &Connection) -> Option<SocketAddr> {
-    socket2::SockRef::from(&client.fd())
-        .local_addr()
-        .ok()?
-        .as_socket()
+    incoming.received = buffer;
+    Ok(())
 }
 
 /// Without `option tcplog` a connection is logged when it comes, as HAProxy does.
-fn greet(worker: &Worker, frontend: &FrontendState, client: &Connection, record: &FlowRecord) {
+fn greet(worker: &Worker, frontend: &FrontendState, client: &Incoming, record: &FlowRecord) {
     if frontend.config.log.tcplog || frontend.logs.is_empty() {
         return;
     }
@@ -234,7 +329,7 @@ fn greet(worker: &Worker, frontend: &FrontendState, client: &Connection, record:
     let text = format!(
         "Connect from {} to {} ({}/TCP)",
         name(from),
-        name(local_address(client)),
+        name(client.local_address()),
         frontend.config.name
     );
     worker.logger.text(&frontend.logs, LEVEL_INFO, text);

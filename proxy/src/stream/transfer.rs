@@ -14,7 +14,9 @@ use crate::channel::buffer::Buffer;
 use crate::channel::pool::Pool;
 use crate::channel::pump::{self, Stop};
 use crate::channel::sizing::Sizing;
-use crate::channel::{Channel, Flags};
+use crate::channel::{Channel, Flags, UserPath};
+use crate::conn::data::ssl;
+use crate::conn::end::{Layer, Reason};
 use crate::conn::{Connection, Ctrl, Side};
 use crate::observe::record::{FlowRecord, Termination, Why};
 use crate::offload::Availability;
@@ -48,8 +50,6 @@ pub struct Setup {
     pub limits: IdleLimits,
     /// `option independent-streams`: what a side is sent does not keep it from being idle.
     pub independent_streams: bool,
-    /// `option nolinger` of each side: its socket is not kept until its peer has taken everything.
-    pub nolinger: [bool; 2],
 }
 
 /// Who moves the bytes at the moment.
@@ -95,9 +95,15 @@ pub async fn run(
 
 impl DataPhase {
     fn new(mut setup: Setup, connections: [Connection; 2], record: Rc<FlowRecord>) -> Self {
+        // Only user space can turn records into bytes: with TLS on either side, buffers it is.
+        let raw = connections.iter().all(Connection::is_raw);
         let mut channels = [0, 1].map(|source| {
             Channel::new(
-                setup.policy.user_path(source),
+                if raw {
+                    setup.policy.user_path(source)
+                } else {
+                    UserPath::Buffer
+                },
                 Sizing::new(setup.smallest_buffer),
                 record.direction(source).clone(),
             )
@@ -107,11 +113,21 @@ impl DataPhase {
         if !untouched {
             channels[0].put_held(early);
         }
+        if !raw
+            && [0, 1]
+                .map(|source| setup.policy.user_path(source))
+                .contains(&UserPath::Pipe)
+        {
+            record.why.set(Some(Why::Tls));
+        }
         let wanted = match setup.policy.engine() {
             PathEngine::None => None,
             PathEngine::Redirect => {
                 if connections.iter().any(|c| c.ctrl() != Ctrl::Tcp) {
                     record.why.set(Some(Why::NotTcp));
+                    None
+                } else if !raw {
+                    record.why.set(Some(Why::Tls));
                     None
                 } else if let Some(engine) = &setup.availability.redirect {
                     Some(engine.clone())
@@ -180,15 +196,12 @@ impl DataPhase {
             if self.channels[s].flags().contains(Flags::ERR_OUT) {
                 continue;
             }
-            let closing = self.channels[t].flags().contains(Flags::SHUT_OUT);
-            let turn = pump::turn(
-                &mut self.channels[s],
-                &self.connections[s],
-                &self.connections[t],
-                &self.setup.pool,
-                closing,
-                cx,
-            );
+            let [client, server] = &mut self.connections;
+            let (from, to) = match source {
+                Side::Client => (client, server),
+                Side::Server => (server, client),
+            };
+            let turn = pump::turn(&mut self.channels[s], from, to, &self.setup.pool, cx);
             let turn = match turn {
                 Ok(turn) => turn,
                 Err(error) => return self.internal(&error),
@@ -200,6 +213,8 @@ impl DataPhase {
                 Stop::Yielded => yielded = true,
                 Stop::SourceFailed(error) => return self.failed_by(source, &error),
                 Stop::TargetFailed(error) => {
+                    let reason = ssl::reason(&error);
+                    self.record.note_end(source.other(), Layer::Data, reason);
                     // What the failed side sent before is still readable: the other direction
                     // goes on until it has brought it.
                     self.channels[t].cut();
@@ -244,6 +259,7 @@ impl DataPhase {
     }
 
     fn failed_by(&self, side: Side, error: &io::Error) -> Poll<Termination> {
+        self.record.note_end(side, Layer::Data, ssl::reason(error));
         tracing::debug!(flow = self.record.id, %side, %error, "the source failed");
         Poll::Ready(reset_by(side))
     }
@@ -373,6 +389,7 @@ impl DataPhase {
             if let Some((at, side)) = idle
                 && at <= now
             {
+                self.record.note_end(side, Layer::Stream, Reason::Timeout);
                 return Poll::Ready(match side {
                     Side::Client => Termination::CLIENT_IDLE,
                     Side::Server => Termination::SERVER_IDLE,
@@ -403,8 +420,8 @@ impl DataPhase {
         for direction in [&self.record.up, &self.record.down] {
             direction.settle_kernel();
         }
-        for (connection, nolinger) in self.connections.into_iter().zip(self.setup.nolinger) {
-            if termination == Termination::NORMAL && !nolinger {
+        for connection in self.connections {
+            if termination == Termination::NORMAL {
                 connection.close();
             } else {
                 connection.reset();
@@ -441,6 +458,7 @@ fn explain(failure: &Failure, record: &FlowRecord) -> Termination {
     match failure {
         Failure::Side(side, error) => {
             tracing::debug!(flow = record.id, %side, %error, "an offloaded flow failed");
+            record.note_end(*side, Layer::Socket, Reason::from(error));
             reset_by(*side)
         }
         Failure::Internal(error) => {

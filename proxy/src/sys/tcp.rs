@@ -58,6 +58,15 @@ pub struct Info {
     pub state: u8,
 }
 
+impl Info {
+    /// Whether the peer has acknowledged our FIN (`TCP_FIN_WAIT2`), or everything is over
+    /// (`TCP_TIME_WAIT`, `TCP_CLOSE`).
+    #[must_use]
+    pub fn has_fin_acknowledged(&self) -> bool {
+        matches!(self.state, 5..=7)
+    }
+}
+
 /// `TCP_ESTABLISHED` of `linux/tcp_states.h`.
 pub const ESTABLISHED: u8 = 1;
 

@@ -49,7 +49,7 @@ pub fn connect(address: SocketAddr, options: ConnectOptions) -> io::Result<Conne
     }
     let socket = OwnedFd::from(socket);
     prepare(socket.as_fd(), options.keepalive)?;
-    Connection::new(socket, Ctrl::Tcp)
+    Connection::connecting(socket, Ctrl::Tcp)
 }
 
 /// Sets the options that every TCP socket of a flow has. On a listening socket they are what

@@ -28,5 +28,5 @@ pub fn abstract_address(name: &[u8]) -> io::Result<SockAddr> {
 pub fn connect(address: &SockAddr) -> io::Result<Connection> {
     let socket = Socket::new_raw(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     socket.connect(address)?;
-    Connection::new(OwnedFd::from(socket), Ctrl::Unix)
+    Connection::connecting(OwnedFd::from(socket), Ctrl::Unix)
 }

@@ -2,8 +2,31 @@
 //! its socket and a channel's buffer or pipe.
 
 pub mod raw;
+pub mod ssl;
 
 use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::channel::buffer::Buffer;
+
+/// Kind of a connection's data layer, with its state.
+#[derive(Debug)]
+pub enum Data {
+    /// What is on the socket is the stream.
+    Raw,
+    /// What is on the socket are TLS records.
+    Ssl(Box<ssl::SslSock>),
+}
+
+impl Data {
+    /// Receives into the buffer's free room.
+    pub fn to_buf(&mut self, socket: BorrowedFd<'_>, buffer: &mut Buffer) -> Transfer {
+        match self {
+            Self::Raw => raw::raw_sock_to_buf(socket, buffer),
+            Self::Ssl(ssl) => ssl::ssl_sock_to_buf(socket, ssl, buffer),
+        }
+    }
+}
 
 bitflags::bitflags! {
     /// What a transfer operation found, besides the bytes it moved.
@@ -50,7 +73,7 @@ impl Transfer {
         }
     }
 
-    fn failed(status: Status, error: io::Error) -> Self {
+    pub(crate) fn failed(status: Status, error: io::Error) -> Self {
         Self {
             bytes: 0,
             status,

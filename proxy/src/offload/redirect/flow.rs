@@ -283,8 +283,7 @@ impl RedirectFlow {
                         // The source did not end, it failed: no FIN may say otherwise.
                         return self.take_failure().map_or(Ok(false), Err);
                     }
-                    connections[t]
-                        .shutdown_write()
+                    socket::shutdown(connections[t].fd(), socket::Half::Write)
                         .map_err(|error| Failure::Side(target, error))?;
                     machine.shut();
                 }

@@ -1,0 +1,281 @@
+//! Runs the handlers of an accepted connection.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+
+use super::turns::Turns;
+use super::{
+    DEFAULT_TIMEOUT, Failure, Handlers, Outcome, accept_proxy, accept_session, health, monitor_in,
+    send_last_chunk, ssl, tcp_rules,
+};
+use crate::channel::buffer::Buffer;
+use crate::channel::pool::Pool;
+use crate::config::model::{Frontend, Mode};
+use crate::conn::Connection;
+use crate::conn::end::{EndHistory, Handler, Reason};
+use crate::conn::op::Step;
+use crate::conn::shutdown::AbortLimits;
+use crate::handshake::proxy_protocol::Header;
+use crate::observe::record::Endpoint;
+use crate::tls::BindContext;
+
+/// How much a client may still send, and for how long, once it was told its last words.
+const LAST_WORDS: AbortLimits = AbortLimits {
+    bytes: 1 << 20,
+    time: Duration::from_secs(5),
+};
+
+/// What handlers need to know of the place where the connection came in.
+#[derive(Debug)]
+pub struct Entrance<'a> {
+    /// `mode`.
+    pub mode: Mode,
+    /// `monitor-net`.
+    pub monitor_net: &'a [IpNet],
+    /// `option httpchk`.
+    pub http_check: bool,
+    /// `accept-proxy`.
+    pub accept_proxy: bool,
+    /// Rules of the connection level.
+    pub rules: Option<&'a dyn tcp_rules::Rules>,
+    /// `ssl`.
+    pub tls: Option<&'a BindContext>,
+    /// `timeout client`: how long all of it may take.
+    pub timeout: Option<Duration>,
+    /// The worker's buffers.
+    pub pool: &'a Rc<Pool>,
+    /// Bytes to receive at a time.
+    pub room: usize,
+    /// The worker's queue for cryptography.
+    pub turns: &'a Turns,
+}
+
+impl<'a> Entrance<'a> {
+    /// The handlers that a new connection owes here.
+    #[must_use]
+    pub fn owed(&self) -> Handlers {
+        let mut owed = Handlers::ACCEPT_SESSION;
+        owed.set(Handlers::MONITOR_IN, !self.monitor_net.is_empty());
+        owed.set(Handlers::HEALTH, self.mode == Mode::Health);
+        owed.set(Handlers::ACCEPT_PROXY, self.accept_proxy);
+        owed.set(Handlers::TCP_RULES, self.rules.is_some());
+        owed.set(Handlers::SSL_HS, self.tls.is_some());
+        owed
+    }
+
+    /// What a frontend's section says.
+    #[must_use]
+    pub fn new(
+        frontend: &'a Frontend,
+        accept_proxy: bool,
+        tls: Option<&'a BindContext>,
+        pool: &'a Rc<Pool>,
+        room: usize,
+        turns: &'a Turns,
+    ) -> Self {
+        Self {
+            mode: frontend.mode,
+            monitor_net: &frontend.monitor_net,
+            http_check: frontend.http_check,
+            accept_proxy,
+            rules: None,
+            tls,
+            timeout: frontend.timeouts.client,
+            pool,
+            room,
+            turns,
+        }
+    }
+}
+
+/// A connection on its way through its handlers.
+#[derive(Debug)]
+pub struct Incoming {
+    /// It.
+    pub connection: Connection,
+    /// Who it comes from: its peer, or whom a PROXY header names.
+    pub source: Endpoint,
+    /// Where the client wanted to go, if a PROXY header says it.
+    pub destination: Option<SocketAddr>,
+    /// The PROXY header.
+    pub proxy: Option<Box<Header>>,
+    /// Read, and for whoever comes next.
+    pub received: Buffer,
+    /// The last words to send, and how many bytes of them are out.
+    pub last_chunk: (&'static [u8], usize),
+}
+
+impl Incoming {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(connection: Connection, source: Endpoint) -> Self {
+        Self {
+            connection,
+            source,
+            destination: None,
+            proxy: None,
+            received: Buffer::empty(),
+            last_chunk: (&[], 0),
+        }
+    }
+}
+
+impl Incoming {
+    /// The address that the client connected to; `None` where it is no IP address.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.destination.or_else(|| {
+            socket2::SockRef::from(&self.connection.fd())
+                .local_addr()
+                .ok()?
+                .as_socket()
+        })
+    }
+}
+
+/// How a connection ended that became no session.
+#[derive(Debug)]
+pub enum Ended {
+    /// It got its answer.
+    Answered,
+    /// It failed. `silent`: its client never sent anything, as port scanners and checks do.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// Nothing was received of it.
+        silent: bool,
+        /// Who it came from, as far as it is known.
+        source: Endpoint,
+    },
+}
+
+/// Runs what the connection owes. Gives it back ready for its data.
+///
+/// # Errors
+/// When it ended instead; it is closed then.
+pub async fn run(entrance: &Entrance<'_>, mut incoming: Incoming) -> Result<Incoming, Ended> {
+    let mut owed = entrance.owed();
+    note_owed(&mut incoming.connection, owed);
+    if owed == Handlers::ACCEPT_SESSION {
+        accept_session::step(&mut incoming);
+        return Ok(incoming);
+    }
+    let timeout = entrance.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let deadline = Instant::now() + timeout;
+    let outcome = {
+        let handlers = work(entrance, &mut incoming, &mut owed);
+        match tokio::time::timeout_at(deadline.into(), handlers).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(Failure {
+                handler: owed.first().unwrap_or(Handler::AcceptSession),
+                reason: Reason::Timeout,
+            }),
+        }
+    };
+    match outcome {
+        Ok(Outcome::Over) => {
+            let mut history = EndHistory::new();
+            incoming
+                .connection
+                .abort_read(LAST_WORDS, &mut history)
+                .await;
+            tracing::debug!(%history, "a connection got its answer");
+            Err(Ended::Answered)
+        }
+        Ok(_) => Ok(incoming),
+        Err(failure) => {
+            let source = incoming.source;
+            let silent = failure.reason == Reason::PeerClosed
+                && incoming.received.held().is_empty()
+                && incoming
+                    .connection
+                    .ssl()
+                    .is_none_or(|ssl| !ssl.has_received());
+            if incoming.connection.ssl().is_some() && failure.reason != Reason::Timeout {
+                // The alert that says why must not be lost to the reset which unread bytes cause.
+                let mut history = EndHistory::new();
+                incoming
+                    .connection
+                    .abort_read(LAST_WORDS, &mut history)
+                    .await;
+            }
+            Err(Ended::Failed {
+                failure,
+                silent,
+                source,
+            })
+        }
+    }
+}
+
+/// Remembers what a handler found, before its task waits for anything.
+pub(super) fn note_wait(connection: &Connection, outcome: &Result<Outcome, Reason>) {
+    match outcome {
+        Ok(Outcome::Input) => connection.found_empty(),
+        Ok(Outcome::Output) => connection.found_full(),
+        _ => {}
+    }
+}
+
+fn note_owed(connection: &mut Connection, owed: Handlers) {
+    for (handler, step) in [
+        (Handlers::ACCEPT_PROXY, Step::AcceptHeader),
+        (Handlers::SSL_HS, Step::DataAccept),
+    ] {
+        if owed.contains(handler) {
+            connection.want(step);
+        }
+    }
+}
+
+/// Tries the handlers until none is owed, or one ends the connection.
+async fn work(
+    entrance: &Entrance<'_>,
+    incoming: &mut Incoming,
+    owed: &mut Handlers,
+) -> Result<Outcome, Failure> {
+    while let Some(handler) = owed.first() {
+        let outcome = match handler {
+            Handler::MonitorIn => monitor_in::step(entrance, incoming),
+            Handler::Health => health::step(entrance, incoming),
+            Handler::SendLastChunk => send_last_chunk::step(incoming),
+            Handler::AcceptProxy => accept_proxy::step(entrance, incoming),
+            Handler::TcpRules => tcp_rules::step(entrance, incoming),
+            Handler::Ssl => {
+                let turn = entrance.turns.take().await;
+                let outcome = ssl::accept(entrance, incoming);
+                note_wait(&incoming.connection, &outcome);
+                turn.pass().await;
+                outcome
+            }
+            Handler::AcceptSession => {
+                accept_session::step(incoming);
+                Ok(Outcome::DONE)
+            }
+            Handler::SendProxy => Ok(Outcome::DONE),
+        };
+        if handler != Handler::Ssl {
+            note_wait(&incoming.connection, &outcome);
+        }
+        let failed = |reason| Failure { handler, reason };
+        match outcome.map_err(failed)? {
+            Outcome::Done(more) => {
+                owed.remove(Handlers::only(handler));
+                owed.insert(more);
+            }
+            Outcome::Input => {
+                let waited = incoming.connection.readable().await;
+                waited.map_err(|error| failed(Reason::from(&error)))?;
+            }
+            Outcome::Output => {
+                let waited = incoming.connection.writable().await;
+                waited.map_err(|error| failed(Reason::from(&error)))?;
+            }
+            Outcome::Over => return Ok(Outcome::Over),
+        }
+    }
+    Ok(Outcome::DONE)
+}
