@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::netns::Netns;
 use crate::process::{Output, Process, eventually};
-use crate::record::Record;
+use crate::record::{Record, Rejection};
 use crate::sys;
 
 /// How long anything the daemon owes promptly may take on a loaded machine.
@@ -283,6 +283,47 @@ impl Daemon {
             })
     }
 
+    /// The connections logged so far that ended before they were streams.
+    #[must_use]
+    pub fn rejections(&self) -> Vec<Rejection> {
+        parse_rejections(&self.process.lines(Output::Stdout))
+    }
+
+    /// Waits for at least `count` of them.
+    ///
+    /// # Errors
+    /// When there are fewer after the bound.
+    pub fn wait_rejections(&self, count: usize) -> Result<Vec<Rejection>> {
+        let what = format!("{count} rejections");
+        self.process
+            .wait_lines(Output::Stdout, BOUND, &what, |lines| {
+                let rejections = parse_rejections(lines);
+                (rejections.len() >= count).then_some(rejections)
+            })
+    }
+
+    /// Waits for a diagnostic that contains all of `words`, after the first `after` lines of standard error.
+    ///
+    /// # Errors
+    /// When there is none after the bound.
+    pub fn wait_diagnostic(&self, after: usize, words: &[&str]) -> Result<String> {
+        let what = format!("line with {words:?}");
+        self.process
+            .wait_lines(Output::Stderr, BOUND, &what, |lines| {
+                lines
+                    .iter()
+                    .skip(after)
+                    .find(|line| words.iter().all(|word| line.contains(word)))
+                    .cloned()
+            })
+    }
+
+    /// How many lines it has written to standard error.
+    #[must_use]
+    pub fn diagnostic_count(&self) -> usize {
+        self.process.lines(Output::Stderr).len()
+    }
+
     /// Asks for the counters of the live streams and waits for at least `count` of them.
     ///
     /// # Errors
@@ -366,5 +407,12 @@ fn parse(lines: &[String]) -> Vec<Record> {
     lines
         .iter()
         .filter_map(|line| Record::parse(line))
+        .collect()
+}
+
+fn parse_rejections(lines: &[String]) -> Vec<Rejection> {
+    lines
+        .iter()
+        .filter_map(|line| Rejection::parse(line))
         .collect()
 }

@@ -3,12 +3,19 @@
 //!
 //! Everything here needs root: namespaces, veth pairs and eBPF are the subject of the tests.
 
+pub mod certs;
 pub mod daemon;
+pub mod endpoint;
 pub mod netns;
+pub mod openssl;
 pub mod pattern;
 pub mod peer;
 pub mod process;
+pub mod proxy_header;
 pub mod record;
 pub mod rig;
 pub mod sys;
+pub mod tls_end;
+pub mod tls_peer;
+pub mod tls_rig;
 pub mod weather;

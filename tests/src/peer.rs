@@ -175,6 +175,45 @@ impl Peer {
         &self.socket
     }
 
+    /// Gives the socket up.
+    #[must_use]
+    pub fn into_socket(self) -> Socket {
+        self.socket
+    }
+
+    /// Sends these bytes.
+    ///
+    /// # Panics
+    /// When the socket does not take them.
+    pub fn write(&self, bytes: &[u8]) {
+        (&self.socket).write_all(bytes).expect("send");
+    }
+
+    /// Receives exactly `count` bytes, whatever they are.
+    ///
+    /// # Errors
+    /// When the stream ends before, or nothing comes for as long as a peer waits.
+    pub fn read(&self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        (&self.socket).read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Receives to the end of the stream, whatever comes.
+    #[must_use]
+    pub fn read_to_end(&self) -> (Vec<u8>, End) {
+        let mut bytes = Vec::new();
+        let end = match (&self.socket).read_to_end(&mut bytes) {
+            Ok(_) => End::Eof,
+            Err(error) => match error.kind() {
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => End::Reset,
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => End::Silence,
+                _ => End::Failed(error),
+            },
+        };
+        (bytes, end)
+    }
+
     /// Sends `bytes` of `pattern` from `offset` on; adds to `progress` as the socket takes them.
     pub fn send_counted(
         &self,

@@ -1,7 +1,7 @@
 //! A child process whose output lines can be waited for, and that is gone when its handle is dropped.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -90,8 +90,21 @@ impl Process {
     /// # Errors
     /// When the program cannot be started.
     pub fn spawn(command: &mut Command) -> Result<Self> {
+        Self::with_input(command, Stdio::null()).map(|(process, _)| process)
+    }
+
+    /// Starts `command`, collecting both outputs; gives the writing end of its standard input besides.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn spawn_piped(command: &mut Command) -> Result<(Self, ChildStdin)> {
+        let (process, input) = Self::with_input(command, Stdio::piped())?;
+        Ok((process, input.context("stdin")?))
+    }
+
+    fn with_input(command: &mut Command, stdin: Stdio) -> Result<(Self, Option<ChildStdin>)> {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -100,12 +113,14 @@ impl Process {
         // The collectors end by themselves when the child's ends of the pipes are closed.
         Arc::clone(&stdout).collect(child.stdout.take().context("stdout")?);
         Arc::clone(&stderr).collect(child.stderr.take().context("stderr")?);
-        Ok(Self {
+        let input = child.stdin.take();
+        let process = Self {
             child,
             stdout,
             stderr,
             status: None,
-        })
+        };
+        Ok((process, input))
     }
 
     /// The process id.

@@ -27,6 +27,9 @@ pub struct Record {
     pub flips: [u64; 2],
     /// Why the flow was not on the path that was asked for; `-` when it was.
     pub why: String,
+    /// What ended each side out of order, layer by layer (`client:data:truncated`, separated by commas); `-` when
+    /// nothing did, `None` when the daemon does not say.
+    pub history: Option<String>,
     /// The line itself.
     pub line: String,
 }
@@ -35,10 +38,14 @@ impl Record {
     /// Parses a line of the TCP log format; `None` for any other line.
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
-        // The reason comes last and may contain spaces.
-        let (head, why) = match line.split_once(" why=") {
+        // The reason may contain spaces; what follows it does not.
+        let (head, history) = match line.trim_end().rsplit_once(" end=") {
+            Some((head, history)) => (head, Some(history.to_owned())),
+            None => (line, None),
+        };
+        let (head, why) = match head.split_once(" why=") {
             Some((head, why)) => (head, why.trim().trim_matches('"')),
-            None => (line, "-"),
+            None => (head, "-"),
         };
         let mut words = head.split_whitespace();
         let client = words.next()?.to_owned();
@@ -71,6 +78,7 @@ impl Record {
             kernel: [0; 2],
             flips: [0; 2],
             why: why.to_owned(),
+            history,
             line: line.to_owned(),
         };
         for word in words {
@@ -89,6 +97,52 @@ impl Record {
     #[must_use]
     pub fn parse_live(line: &str) -> Option<Self> {
         Self::parse(line.strip_prefix("live ")?)
+    }
+}
+
+/// A connection that ended before it was a stream, as the daemon logged it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The client's address and port, or the word the log has for a client without one.
+    pub client: String,
+    /// The frontend's name.
+    pub frontend: String,
+    /// The name of its `bind` line.
+    pub bind: String,
+    /// Why it ended.
+    pub reason: String,
+    /// The line itself.
+    pub line: String,
+}
+
+impl Rejection {
+    /// Parses `client [date] frontend/bind: reason`; `None` for any other line.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
+        let (client, rest) = line.split_once(" [")?;
+        let (_, rest) = rest.split_once("] ")?;
+        let (place, reason) = rest.split_once(": ")?;
+        let (frontend, bind) = place.split_once('/')?;
+        let one_word = |word: &str| !word.is_empty() && !word.contains(char::is_whitespace);
+        if ![client, frontend, bind].iter().all(|word| one_word(word)) || reason.trim().is_empty() {
+            return None;
+        }
+        Some(Self {
+            client: client.to_owned(),
+            frontend: frontend.to_owned(),
+            bind: bind.to_owned(),
+            reason: reason.trim().to_owned(),
+            line: line.to_owned(),
+        })
+    }
+
+    /// Whether it was for silence that the connection ended.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        let reason = self.reason.to_lowercase();
+        ["timeout", "timed out", "time out"]
+            .iter()
+            .any(|word| reason.contains(word))
     }
 }
 
@@ -113,7 +167,33 @@ mod tests {
         assert_eq!(record.path, ["redirect", "pipe"]);
         assert_eq!((record.kernel, record.flips), ([10, 0], [3, 0]));
         assert_eq!(record.why, "no room in the map");
+        assert_eq!(record.history, None);
         assert_eq!(Record::parse_live(&format!("live {line}")).unwrap(), record);
+    }
+
+    #[test]
+    fn a_line_with_a_history() {
+        let line = "10.0.1.1:5000 [17/Oct/2026:12:00:00.123] fe be/srv 0/1/20 345 CD 1/1/1/1/0 0/0 \
+                    up=12 path=buffer/buffer kernel=0/0 flips=0/0 why=TLS needs buffers end=client:data:truncated";
+        let record = Record::parse(line).unwrap();
+        assert_eq!(record.why, "TLS needs buffers");
+        assert_eq!(record.history.as_deref(), Some("client:data:truncated"));
+    }
+
+    #[test]
+    fn a_rejection() {
+        let line =
+            "10.0.1.1:5000 [17/Oct/2026:12:00:00.123] fe/1: Timeout during SSL handshake: 2 bytes";
+        let rejection = Rejection::parse(line).unwrap();
+        assert_eq!(
+            (rejection.client.as_str(), rejection.bind.as_str()),
+            ("10.0.1.1:5000", "1")
+        );
+        assert!(rejection.is_timeout(), "{rejection:?}");
+        assert_eq!(Record::parse(line), None);
+        let record =
+            "10.0.1.1:5000 [17/Oct/2026:12:00:00.123] fe be/<NOSRV> 0/-1/20 0 SC 1/1/1/1/0 0/0";
+        assert_eq!(Rejection::parse(record), None);
     }
 
     #[test]

@@ -49,7 +49,11 @@ pub struct Config {
     pub global: Vec<String>,
     /// Lines for `defaults`; a later timeout overrides an earlier one.
     pub defaults: Vec<String>,
-    /// Address of the `bind` line.
+    /// Lines for the frontend.
+    pub frontend: Vec<String>,
+    /// Whole sections besides.
+    pub sections: String,
+    /// Address of the `bind` line, and what follows it.
     pub bind: String,
     /// Address of the `server` line, and what follows it.
     pub server: String,
@@ -70,6 +74,8 @@ impl Config {
         Self {
             global: Vec::new(),
             defaults: defaults.map(str::to_owned).to_vec(),
+            frontend: Vec::new(),
+            sections: String::new(),
             bind: bind.to_string(),
             server: server.to_string(),
             offload: Some((path.word().to_owned(), "0".to_owned())),
@@ -92,6 +98,24 @@ impl Config {
                 .eq(key.iter().map(String::as_str))
         });
         self.defaults.push(line);
+        self
+    }
+
+    /// One more line in the frontend.
+    pub fn frontend(&mut self, line: impl Into<String>) -> &mut Self {
+        self.frontend.push(line.into());
+        self
+    }
+
+    /// More words on the `bind` line.
+    pub fn bind_with(&mut self, words: &str) -> &mut Self {
+        let _ = write!(self.bind, " {words}");
+        self
+    }
+
+    /// More words on the `server` line.
+    pub fn server_with(&mut self, words: &str) -> &mut Self {
+        let _ = write!(self.server, " {words}");
         self
     }
 
@@ -130,7 +154,11 @@ impl Config {
             text,
             "\nfrontend fe\n    bind {bind}\n    default_backend be\n"
         );
+        for line in &self.frontend {
+            let _ = writeln!(text, "    {line}");
+        }
         let _ = write!(text, "\nbackend be\n    server srv {server}\n");
+        text.push_str(&self.sections);
         text
     }
 }

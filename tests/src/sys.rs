@@ -83,6 +83,27 @@ pub fn signal(pid: u32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) })
 }
 
+/// Waits until `socket` can be read, or written if `write`, or has failed; false when it can not within `milliseconds`.
+///
+/// # Errors
+/// ENOMEM, or EINTR when a signal came first.
+pub fn poll(
+    socket: BorrowedFd<'_>,
+    read: bool,
+    write: bool,
+    milliseconds: i32,
+) -> io::Result<bool> {
+    let mut entry = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: if read { libc::POLLIN } else { 0 } | if write { libc::POLLOUT } else { 0 },
+        revents: 0,
+    };
+    // SAFETY: `entry` is one pollfd, as the count says, that lives through the call.
+    let ready = unsafe { libc::poll(&raw mut entry, 1, milliseconds) };
+    check(ready)?;
+    Ok(ready > 0)
+}
+
 /// Bytes that `socket` has taken from its application and that its peer has not acknowledged.
 ///
 /// # Errors
