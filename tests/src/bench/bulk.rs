@@ -1,7 +1,7 @@
 //! The bulk load: a server that sends as many bytes as it is asked for, and a client that asks, reads and counts.
 //!
 //! An HTTP load generator reads through a small buffer and a parser, and would itself be the slowest part. Both ends
-//! here copy through a large buffer and do nothing else. A connection is kept for one transfer after another; a
+//! here copy through a large buffer and do nothing else; the client's end of TLS is in `tls_sink`. A connection is kept for one transfer after another; a
 //! request is the number of bytes wanted, eight bytes, most significant first.
 
 use std::{
@@ -13,10 +13,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use rustls::ClientConfig;
 use socket2::SockRef;
 use underpass_tests::netns::Netns;
 
-use crate::load::Outcome;
+use crate::{load::Outcome, tls_sink::TlsSink};
 
 /// What each end reads or writes at a time.
 const CHUNK: usize = 256 * 1024;
@@ -82,7 +83,45 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Reads from `address`, by `connections` connections made in `ns`, for `length`.
+/// Where the content goes.
+enum Sink {
+    Raw { stream: TcpStream, buffer: Vec<u8> },
+    Tls(Box<TlsSink>),
+}
+
+impl Sink {
+    fn new(stream: TcpStream, tls: Option<&Arc<ClientConfig>>) -> Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(STALL))?;
+        Ok(match tls {
+            Some(config) => Self::Tls(Box::new(TlsSink::connect(stream, config)?)),
+            None => Self::Raw {
+                stream,
+                buffer: vec![0; CHUNK],
+            },
+        })
+    }
+
+    /// Asks for a transfer of `length` bytes.
+    fn ask(&mut self, length: u64) -> Result<()> {
+        let request = length.to_be_bytes();
+        match self {
+            Self::Raw { stream, .. } => Ok(stream.write_all(&request)?),
+            Self::Tls(sink) => sink.say(&request),
+        }
+    }
+
+    /// Takes some of the content, and says how much; zero at the end of the connection.
+    fn receive(&mut self) -> Result<usize> {
+        match self {
+            Self::Raw { stream, buffer } => Ok(stream.read(buffer)?),
+            Self::Tls(sink) => sink.receive(),
+        }
+    }
+}
+
+/// Reads from `address`, by `connections` connections made in `ns`, for `length`; over TLS when there are settings for
+/// it. Handshakes are made before the time begins.
 ///
 /// # Errors
 /// When a connection cannot be made, ends early or stalls.
@@ -92,20 +131,21 @@ pub(crate) fn drain(
     connections: usize,
     length: Duration,
     transfer: u64,
+    tls: Option<&Arc<ClientConfig>>,
 ) -> Result<Outcome> {
-    let streams: Vec<TcpStream> = ns
+    let sinks: Vec<Sink> = ns
         .run(|| {
             (0..connections)
-                .map(|_| TcpStream::connect(address))
-                .collect::<io::Result<_>>()
+                .map(|_| Sink::new(TcpStream::connect(address)?, tls))
+                .collect::<Result<_>>()
         })
         .with_context(|| format!("connect to {address}"))?;
     let begin = Instant::now();
     let end = begin + length;
     let results: Vec<Result<(u64, u64)>> = thread::scope(|scope| {
-        let readers: Vec<_> = streams
+        let readers: Vec<_> = sinks
             .into_iter()
-            .map(|stream| scope.spawn(move || read_until(stream, end, transfer)))
+            .map(|sink| scope.spawn(move || read_until(sink, end, transfer)))
             .collect();
         readers
             .into_iter()
@@ -128,22 +168,18 @@ pub(crate) fn drain(
         bytes,
         latency_us: None,
         errors: 0,
+        as_asked: None,
     })
 }
 
-fn read_until(mut stream: TcpStream, end: Instant, transfer: u64) -> Result<(u64, u64)> {
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(STALL))?;
-    let mut buffer = vec![0; CHUNK];
+fn read_until(mut sink: Sink, end: Instant, transfer: u64) -> Result<(u64, u64)> {
     let (mut requests, mut bytes) = (0, 0);
     while Instant::now() < end {
-        stream
-            .write_all(&transfer.to_be_bytes())
-            .context("ask for a transfer")?;
+        sink.ask(transfer).context("ask for a transfer")?;
         requests += 1;
         let mut left = transfer;
         while left > 0 && Instant::now() < end {
-            let got = stream.read(&mut buffer).with_context(|| {
+            let got = sink.receive().with_context(|| {
                 format!("transfer {requests} stopped with {left} bytes to come")
             })?;
             ensure!(
@@ -163,12 +199,22 @@ fn read_until(mut stream: TcpStream, end: Instant, transfer: u64) -> Result<(u64
 ///
 /// # Errors
 /// As [`drain`].
-pub(crate) fn transfer_once(ns: &Netns, address: SocketAddr, transfer: u64) -> Result<()> {
-    let mut stream = ns.run(|| TcpStream::connect(address))?;
-    stream.set_read_timeout(Some(STALL))?;
-    stream.write_all(&transfer.to_be_bytes())?;
-    let copied = io::copy(&mut (&mut stream).take(transfer), &mut io::sink())?;
-    ensure!(copied == transfer, "{copied} of {transfer} bytes came");
+pub(crate) fn transfer_once(
+    ns: &Netns,
+    address: SocketAddr,
+    transfer: u64,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Result<()> {
+    let mut sink = Sink::new(ns.run(|| TcpStream::connect(address))?, tls)?;
+    sink.ask(transfer)?;
+    let mut left = transfer;
+    while left > 0 {
+        let got = sink.receive()?;
+        ensure!(got > 0, "{} of {transfer} bytes came", transfer - left);
+        left = left
+            .checked_sub(got as u64)
+            .context("more bytes came than were asked for")?;
+    }
     Ok(())
 }
 
@@ -177,6 +223,11 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+
+    fn read_raw(client: TcpStream, transfer: u64) -> Result<(u64, u64)> {
+        let end = Instant::now() + Duration::from_secs(60);
+        read_until(Sink::new(client, None).unwrap(), end, transfer)
+    }
 
     /// A source and a sink without a namespace.
     fn pair() -> (TcpStream, JoinHandle<io::Result<()>>) {
@@ -208,8 +259,7 @@ mod tests {
         let (mut server, _) = listener.accept().unwrap();
         server.write_all(&[0; 10]).unwrap();
         server.shutdown(Shutdown::Write).unwrap();
-        let end = Instant::now() + Duration::from_secs(60);
-        let error = read_until(client, end, 11).unwrap_err();
+        let error = read_raw(client, 11).unwrap_err();
         assert!(error.to_string().contains("1 bytes to come"), "{error}");
     }
 
@@ -219,7 +269,6 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         server.write_all(&[0; 12]).unwrap();
-        let end = Instant::now() + Duration::from_secs(60);
-        assert!(read_until(client, end, 11).is_err());
+        assert!(read_raw(client, 11).is_err());
     }
 }

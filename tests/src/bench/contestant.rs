@@ -1,9 +1,11 @@
 //! Who takes part. A new path is one entry in [`ALL`]; a variation to try once
 //! is `--add NAME=underpass:offload pipe;offload-after 1m` on the command line.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
+
+use crate::tls::CIPHER_SUITE;
 
 /// How bytes get from the client to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,57 +27,104 @@ pub(crate) struct Contestant {
     pub(crate) kind: Kind,
     /// What its configuration adds to the common one, in `defaults`.
     pub(crate) lines: Vec<String>,
+    /// For one that terminates TLS: the contestant that does the same without, to be compared with.
+    pub(crate) raw: Option<String>,
     /// Whether it runs without being asked for by name.
     pub(crate) by_default: bool,
 }
 
-/// Name, kind, lines in `defaults`, whether it runs by default.
-type Entry = (&'static str, Kind, &'static [&'static str], bool);
+/// A built-in contestant.
+struct Entry {
+    name: &'static str,
+    kind: Kind,
+    lines: &'static [&'static str],
+    raw: Option<&'static str>,
+    by_default: bool,
+}
 
 const ALL: &[Entry] = &[
-    ("direct", Kind::Direct, &[], true),
-    ("haproxy-copy", Kind::Haproxy, &[], true),
-    (
+    plain("direct", Kind::Direct, &[]),
+    plain(HAPROXY_RAW, Kind::Haproxy, &[]),
+    plain(
         "haproxy-splice",
         Kind::Haproxy,
         &["option splice-request", "option splice-response"],
-        true,
     ),
-    (
-        "haproxy-splice-auto",
-        Kind::Haproxy,
-        &["option splice-auto"],
-        false,
-    ),
-    (
-        "underpass-buffer",
+    Entry {
+        by_default: false,
+        ..plain(
+            "haproxy-splice-auto",
+            Kind::Haproxy,
+            &["option splice-auto"],
+        )
+    },
+    tls("haproxy-tls", Kind::Haproxy, &[], HAPROXY_RAW),
+    plain("underpass-buffer", Kind::Underpass, &["offload buffer"]),
+    plain("underpass-pipe", Kind::Underpass, &["offload pipe"]),
+    plain("underpass-redirect", Kind::Underpass, &["offload redirect"]),
+    plain(UNDERPASS_RAW, Kind::Underpass, &["offload auto"]),
+    tls(
+        "underpass-tls",
         Kind::Underpass,
-        &["offload buffer"],
-        true,
+        &["offload auto"],
+        UNDERPASS_RAW,
     ),
-    ("underpass-pipe", Kind::Underpass, &["offload pipe"], true),
-    (
-        "underpass-redirect",
-        Kind::Underpass,
-        &["offload redirect"],
-        true,
-    ),
-    ("underpass-auto", Kind::Underpass, &["offload auto"], true),
 ];
+
+/// What haproxy's TLS is compared with: it copies too.
+const HAPROXY_RAW: &str = "haproxy-copy";
+
+/// What the daemon's TLS is compared with: the default.
+const UNDERPASS_RAW: &str = "underpass-auto";
+
+const fn plain(name: &'static str, kind: Kind, lines: &'static [&'static str]) -> Entry {
+    Entry {
+        name,
+        kind,
+        lines,
+        raw: None,
+        by_default: true,
+    }
+}
+
+const fn tls(
+    name: &'static str,
+    kind: Kind,
+    lines: &'static [&'static str],
+    raw: &'static str,
+) -> Entry {
+    Entry {
+        name,
+        kind,
+        lines,
+        raw: Some(raw),
+        by_default: false,
+    }
+}
 
 /// Every built-in contestant, in the order of the tables.
 pub(crate) fn all() -> Vec<Contestant> {
     ALL.iter()
-        .map(|(name, kind, lines, by_default)| Contestant {
-            name: (*name).to_owned(),
-            kind: *kind,
-            lines: lines.iter().map(|&line| line.to_owned()).collect(),
-            by_default: *by_default,
+        .map(|entry| Contestant {
+            name: entry.name.to_owned(),
+            kind: entry.kind,
+            lines: entry.lines.iter().map(|&line| line.to_owned()).collect(),
+            raw: entry.raw.map(str::to_owned),
+            by_default: entry.by_default,
         })
         .collect()
 }
 
-/// Reads `NAME=haproxy:LINE;LINE` or `NAME=underpass:LINE;LINE`.
+/// The contestants of the comparison of TLS with raw: each program once without TLS and once with.
+pub(crate) fn with_tls() -> Vec<String> {
+    ALL.iter()
+        .filter_map(|entry| Some([entry.raw?, entry.name]))
+        .flatten()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Reads `NAME=PROGRAM:LINE;LINE`, where PROGRAM is `haproxy` or `underpass`, with `-tls` behind it to terminate TLS.
 ///
 /// # Errors
 /// When the form or the program's name is another.
@@ -84,10 +133,12 @@ pub(crate) fn parse_added(text: &str) -> Result<Contestant> {
         .split_once('=')
         .context("expected NAME=PROGRAM:LINE;LINE")?;
     let (program, lines) = rest.split_once(':').unwrap_or((rest, ""));
-    let kind = match program {
-        "haproxy" => Kind::Haproxy,
-        "underpass" => Kind::Underpass,
-        other => bail!("{other:?} is neither haproxy nor underpass"),
+    let (kind, raw) = match program {
+        "haproxy" => (Kind::Haproxy, None),
+        "haproxy-tls" => (Kind::Haproxy, Some(HAPROXY_RAW)),
+        "underpass" => (Kind::Underpass, None),
+        "underpass-tls" => (Kind::Underpass, Some(UNDERPASS_RAW)),
+        other => bail!("{other:?} is none of haproxy, haproxy-tls, underpass, underpass-tls"),
     };
     Ok(Contestant {
         name: name.to_owned(),
@@ -98,6 +149,7 @@ pub(crate) fn parse_added(text: &str) -> Result<Contestant> {
             .filter(|l| !l.is_empty())
             .map(str::to_owned)
             .collect(),
+        raw: raw.map(str::to_owned),
         by_default: true,
     })
 }
@@ -111,14 +163,38 @@ pub(crate) struct Route {
     pub(crate) server: std::net::SocketAddr,
 }
 
+/// What the configurations of all proxies of a run have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Common {
+    /// `nbthread`.
+    pub(crate) threads: usize,
+    /// `maxconn`, of the process and of each listener.
+    pub(crate) maxconn: usize,
+    /// `timeout client` and `timeout server`.
+    pub(crate) timeout: &'static str,
+    /// Certificate and key of those who terminate TLS.
+    pub(crate) certificate: PathBuf,
+}
+
 impl Contestant {
-    /// The configuration file: the same for every proxy but for `lines`. It
+    /// Whether it terminates TLS.
+    pub(crate) const fn tls(&self) -> bool {
+        self.raw.is_some()
+    }
+
+    /// The configuration file: the same for every proxy but for `lines` and the words for TLS. It
     /// logs in trials only: formatting and writing lines is not what is compared.
-    pub(crate) fn config(&self, threads: usize, routes: &[Route], log: bool) -> String {
+    pub(crate) fn config(&self, common: &Common, routes: &[Route], log: bool) -> String {
+        let Common {
+            threads,
+            maxconn,
+            timeout,
+            certificate,
+        } = common;
         let mut text = format!(
-            "global\n    nbthread {threads}\n    maxconn 4096\n\n\
-             defaults\n    mode tcp\n    maxconn 4096\n    timeout connect 5s\n    \
-             timeout client 1m\n    timeout server 1m\n"
+            "global\n    nbthread {threads}\n    maxconn {maxconn}\n\n\
+             defaults\n    mode tcp\n    maxconn {maxconn}\n    timeout connect 5s\n    \
+             timeout client {timeout}\n    timeout server {timeout}\n"
         );
         if log {
             text.push_str("    log stdout format raw local0\n    option tcplog\n");
@@ -126,10 +202,18 @@ impl Contestant {
         for line in &self.lines {
             let _ = writeln!(text, "    {line}");
         }
+        let tls = if self.tls() {
+            format!(
+                " ssl crt {} ssl-min-ver TLSv1.3 ssl-max-ver TLSv1.3 ciphersuites {CIPHER_SUITE}",
+                certificate.display()
+            )
+        } else {
+            String::new()
+        };
         for (number, route) in routes.iter().enumerate() {
             let _ = write!(
                 text,
-                "\nlisten bench{number}\n    bind {}\n    server s{number} {}\n",
+                "\nlisten bench{number}\n    bind {}{tls}\n    server s{number} {}\n",
                 route.listen, route.server
             );
         }
@@ -152,6 +236,15 @@ mod tests {
         }
     }
 
+    fn common() -> Common {
+        Common {
+            threads: 2,
+            maxconn: 4096,
+            timeout: "1m",
+            certificate: "/run/x.pem".into(),
+        }
+    }
+
     #[test]
     fn names_are_unique() {
         let all = all();
@@ -162,19 +255,50 @@ mod tests {
 
     #[test]
     fn configurations_differ_in_the_contestants_lines_only() {
-        let ours = find("underpass-pipe").config(2, &[route()], false);
-        let theirs = find("haproxy-copy").config(2, &[route()], false);
+        let ours = find("underpass-pipe").config(&common(), &[route()], false);
+        let theirs = find("haproxy-copy").config(&common(), &[route()], false);
         assert_eq!(ours.replace("    offload pipe\n", ""), theirs);
         assert!(theirs.contains("    bind 10.0.0.1:8080\n    server s0 10.0.1.2:8000\n"));
     }
 
     #[test]
     fn lines_stand_in_defaults() {
-        let text = find("haproxy-splice").config(2, &[route()], false);
+        let text = find("haproxy-splice").config(&common(), &[route()], false);
         let defaults = text.find("defaults").unwrap();
         let listen = text.find("listen").unwrap();
         let option = text.find("option splice-response").unwrap();
         assert!(defaults < option && option < listen);
+    }
+
+    #[test]
+    fn tls_adds_words_to_the_bind_line_only() {
+        let ours = find("underpass-tls").config(&common(), &[route()], false);
+        let raw = find("underpass-auto").config(&common(), &[route()], false);
+        let words = " ssl crt /run/x.pem ssl-min-ver TLSv1.3 ssl-max-ver TLSv1.3 \
+                     ciphersuites TLS_AES_128_GCM_SHA256";
+        assert!(ours.contains(&format!("    bind 10.0.0.1:8080{words}\n")));
+        assert_eq!(ours.replace(words, ""), raw);
+        let theirs = find("haproxy-tls").config(&common(), &[route()], false);
+        assert_eq!(ours.replace("    offload auto\n", ""), theirs);
+    }
+
+    #[test]
+    fn every_tls_contestant_has_a_raw_one_of_the_same_program() {
+        for c in all() {
+            if let Some(raw) = &c.raw {
+                let raw = find(raw);
+                assert_eq!((raw.kind, raw.tls()), (c.kind, false));
+            }
+        }
+        assert_eq!(
+            with_tls(),
+            [
+                "haproxy-copy",
+                "haproxy-tls",
+                "underpass-auto",
+                "underpass-tls"
+            ]
+        );
     }
 
     #[test]
@@ -184,6 +308,8 @@ mod tests {
         assert_eq!(c.kind, Kind::Underpass);
         assert_eq!(c.lines, ["offload redirect", "offload-after 1m"]);
         assert_eq!(parse_added("plain=haproxy").unwrap().lines.len(), 0);
+        let tls = parse_added("t=underpass-tls").unwrap();
+        assert_eq!((tls.kind, tls.tls()), (Kind::Underpass, true));
         assert!(parse_added("late").is_err());
         assert!(parse_added("late=nginx:x").is_err());
     }

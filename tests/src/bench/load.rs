@@ -35,6 +35,8 @@ pub(crate) struct Outcome {
     pub(crate) latency_us: Option<(f64, f64)>,
     /// Connections, reads, writes, statuses and deadlines that failed, summed.
     pub(crate) errors: u64,
+    /// Where handshakes are counted by kind: the share, 0 to 1, that was of the kind asked for.
+    pub(crate) as_asked: Option<f64>,
 }
 
 /// Finds the result line in a generator's output.
@@ -75,6 +77,7 @@ pub(crate) fn parse(output: &str) -> Result<Outcome> {
             .iter()
             .filter_map(|name| fields.get(name))
             .sum(),
+        as_asked: None,
     })
 }
 

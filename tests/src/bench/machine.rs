@@ -1,25 +1,43 @@
 //! What the run's figures hold for.
 
-use std::fs;
+use std::{fs, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::{report::Machine, service::Programs, site::version};
+use crate::{
+    contestant::{Contestant, Kind},
+    report::Machine,
+    service::Programs,
+    site::version,
+};
 
-/// Asks the kernel, and every program for its version.
+/// Asks the kernel, and every program that takes part for its version: the contestants' own, and `others`.
 ///
 /// # Errors
 /// When `/proc` cannot be read or a program cannot be run.
-pub(crate) fn describe(programs: &Programs, ours: bool, haproxy: bool) -> Result<Machine> {
+pub(crate) fn describe(
+    programs: &Programs,
+    contestants: &[Contestant],
+    others: &[&str],
+) -> Result<Machine> {
+    let has = |kind| contestants.iter().any(|c| c.kind == kind);
     let mut versions = Vec::new();
-    if ours {
+    if has(Kind::Underpass) {
         versions.push(("underpass".to_owned(), version(&programs.underpass, "-v")?));
     }
-    if haproxy {
+    if has(Kind::Haproxy) {
         versions.push(("haproxy".to_owned(), version(&programs.haproxy, "-v")?));
     }
-    versions.push(("nginx".to_owned(), version("nginx".as_ref(), "-v")?));
-    versions.push(("wrk".to_owned(), version("wrk".as_ref(), "-v")?));
+    for &name in others {
+        versions.push((name.to_owned(), version(name.as_ref(), "-v")?));
+    }
+    if contestants.iter().any(Contestant::tls) {
+        // The library of haproxy and wrk, where they are the distribution's.
+        versions.push((
+            "openssl".to_owned(),
+            version("openssl".as_ref(), "version")?,
+        ));
+    }
     let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
     Ok(Machine {
         kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?
@@ -30,6 +48,18 @@ pub(crate) fn describe(programs: &Programs, ours: bool, haproxy: bool) -> Result
         memory_mib: memory_kib(&fs::read_to_string("/proc/meminfo")?) / 1024,
         versions,
     })
+}
+
+/// The date and time, for the report.
+///
+/// # Errors
+/// When the program `date` cannot be run.
+pub(crate) fn date() -> Result<String> {
+    let out = Command::new("date")
+        .args(["-u", "+%Y-%m-%dT%H:%M:%SZ"])
+        .output()
+        .context("run date")?;
+    Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }
 
 /// Model name of the first CPU; other architectures than x86 may name none.

@@ -5,9 +5,11 @@
 mod bulk;
 mod contestant;
 mod cpu;
+mod handshake;
 mod interrupt;
 mod load;
 mod machine;
+mod memory;
 mod options;
 mod plan;
 mod report;
@@ -16,23 +18,21 @@ mod service;
 mod site;
 mod stats;
 mod table;
+mod tls;
+mod tls_sink;
 mod workload;
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, ExitCode},
-    time::Duration,
-};
+use std::{fs, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use serde::Serialize;
 
 use crate::{
-    contestant::Kind,
+    contestant::{Common, Contestant},
     cpu::background,
     interrupt::Interrupt,
-    options::{Chosen, Options},
+    options::{Chosen, Options, Task},
     report::{Entrant, Report, Settings},
     runner::Runner,
     site::Site,
@@ -41,18 +41,23 @@ use crate::{
 /// Starting, warming up and stopping a proxy, roughly, beyond the loads' own time.
 const OVERHEAD_SECONDS: f64 = 0.6;
 
+/// Connections a proxy may have: more than any load opens.
+const MAXCONN: usize = 4096;
+
 /// Exit status of a run that a signal cut short.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> Result<ExitCode> {
-    let options = Options::parse();
+    let mut options = Options::parse();
+    if let Some(Task::Memory(options)) = options.task.take() {
+        return memory::run(options);
+    }
     if options.list {
         options::list();
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = options.choose()?;
-    let has = |kind| chosen.contestants.iter().any(|c| c.kind == kind);
-    let machine = machine::describe(&chosen.programs, has(Kind::Underpass), has(Kind::Haproxy))?;
+    let machine = machine::describe(&chosen.programs, &chosen.contestants, &["nginx", "wrk"])?;
     let interrupt = Interrupt::listen()?;
     underpass_tests::sys::raise_open_files(65_536).context("raise the limit of open files")?;
     let idle = background(Duration::from_secs(1))?;
@@ -60,6 +65,10 @@ fn main() -> Result<ExitCode> {
         .prefix("underpass-bench-")
         .tempdir()?;
     runner::prepare(dir.path())?;
+    let tls = chosen.contestants.iter().any(Contestant::tls);
+    if tls {
+        tls::make_certificate(chosen.certificate, dir.path())?;
+    }
     let sites = chosen
         .topologies
         .iter()
@@ -67,11 +76,12 @@ fn main() -> Result<ExitCode> {
         .collect::<Result<Vec<_>>>()?;
 
     let settings = Settings {
-        date: date()?,
+        date: machine::date()?,
         rounds: chosen.rounds,
         seconds: chosen.seconds,
         warm_up_seconds: chosen.warm_up,
         threads: chosen.threads,
+        certificate: tls.then_some(chosen.certificate),
         background_busy: idle.busy_share(),
     };
     announce(&chosen, settings.background_busy);
@@ -95,23 +105,20 @@ fn main() -> Result<ExitCode> {
         rounds,
         seconds,
         warm_up,
-        threads,
+        common: Common {
+            threads,
+            maxconn: MAXCONN,
+            timeout: "1m",
+            certificate: tls::bundle(dir.path()),
+        },
+        tls: Arc::new(tls::client()?),
         dir: dir.path().to_owned(),
         interrupt,
     };
     let mut report = Report {
         machine,
         settings,
-        entrants: runner
-            .contestants
-            .iter()
-            .map(|c| Entrant {
-                name: c.name.clone(),
-                reference: c.kind == Kind::Haproxy,
-                ours: c.kind == Kind::Underpass,
-                lines: c.lines.clone(),
-            })
-            .collect(),
+        entrants: runner.contestants.iter().map(Entrant::from).collect(),
         trials: Vec::new(),
         cells: runner.cells(),
         groups: Vec::new(),
@@ -133,7 +140,12 @@ fn main() -> Result<ExitCode> {
 }
 
 fn announce(chosen: &Chosen, busy: f64) {
-    let cells = chosen.topologies.len() * chosen.workloads.len() * chosen.contestants.len();
+    let pairs = chosen
+        .workloads
+        .iter()
+        .flat_map(|w| chosen.contestants.iter().filter(|c| w.suits(c.tls())))
+        .count();
+    let cells = chosen.topologies.len() * pairs;
     let each = load::to_f64(chosen.seconds + chosen.warm_up) + OVERHEAD_SECONDS;
     let total = load::to_f64((cells * chosen.rounds) as u64) * each;
     eprintln!(
@@ -151,18 +163,15 @@ fn announce(chosen: &Chosen, busy: f64) {
 
 fn write(report: &mut Report, out: &Path, name: &str) -> Result<()> {
     report.summarise();
+    save(report, &table::render(report), out, name)
+}
+
+/// Writes a report as `NAME.json`, and as `NAME.md`, which is `text`.
+fn save(report: &impl Serialize, text: &str, out: &Path, name: &str) -> Result<()> {
     fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     let json = out.join(format!("{name}.json"));
     fs::write(&json, serde_json::to_string_pretty(report)? + "\n")
         .with_context(|| json.display().to_string())?;
     let markdown = out.join(format!("{name}.md"));
-    fs::write(&markdown, table::render(report)).with_context(|| markdown.display().to_string())
-}
-
-fn date() -> Result<String> {
-    let out = Command::new("date")
-        .args(["-u", "+%Y-%m-%dT%H:%M:%SZ"])
-        .output()
-        .context("run date")?;
-    Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
+    fs::write(&markdown, text).with_context(|| markdown.display().to_string())
 }

@@ -3,25 +3,43 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use underpass_tests::{daemon, netns::Layout};
 
 use crate::{
     contestant::{self, Contestant, Kind},
+    memory,
     service::Programs,
     site,
+    tls::KeyKind,
     workload::{self, Workload},
 };
 
 /// Loads of a quick run.
 const QUICK: &[&str] = &["small-32", "bulk-1", "connect-32"];
 
+/// Loads of the comparison of TLS with raw.
+const TLS: &[&str] = &[
+    "small-32",
+    "small-256",
+    "bulk-1",
+    "bulk-4",
+    "handshake-full",
+    "handshake-resumed",
+];
+
+/// Loads of a quick one.
+const TLS_QUICK: &[&str] = &["small-32", "bulk-1", "handshake-full", "handshake-resumed"];
+
 /// Measures Underpass beside haproxy and no proxy, in network namespaces.
 ///
 /// The daemon is $UNDERPASS_BIN, or target/release/underpass.
 #[derive(Debug, Parser)]
-#[command(name = "underpass-bench")]
+#[command(name = "underpass-bench", args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    /// Another measurement than that of loads.
+    #[command(subcommand)]
+    pub(crate) task: Option<Task>,
     /// Rounds; each measures every cell once.
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
@@ -34,7 +52,8 @@ pub(crate) struct Options {
     /// Only these contestants.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     only: Vec<String>,
-    /// One more contestant: NAME=underpass:LINE;LINE or NAME=haproxy:LINE;LINE, the lines added to `defaults`.
+    /// One more contestant: NAME=PROGRAM:LINE;LINE, the lines added to `defaults`. PROGRAM is underpass, haproxy,
+    /// underpass-tls or haproxy-tls.
     #[arg(long, value_name = "SPEC")]
     add: Vec<String>,
     /// Only these workloads.
@@ -46,6 +65,13 @@ pub(crate) struct Options {
     /// A few minutes: fewer workloads, 3 rounds, 1 s each. Other options still count.
     #[arg(long)]
     quick: bool,
+    /// TLS beside raw: haproxy and the daemon with and without TLS, under the loads that show what it costs. Names
+    /// given by other options still count.
+    #[arg(long)]
+    tls: bool,
+    /// Key of the certificate of those who terminate TLS.
+    #[arg(long, value_enum, value_name = "KIND", default_value = "p256")]
+    certificate: KeyKind,
     /// Threads of each proxy and workers of the HTTP server.
     #[arg(long, value_name = "N", default_value_t = 2)]
     threads: usize,
@@ -63,6 +89,13 @@ pub(crate) struct Options {
     pub(crate) list: bool,
 }
 
+/// What else can be measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Memory of established connections on which nothing happens.
+    Memory(memory::Options),
+}
+
 /// Options made good.
 #[derive(Debug)]
 pub(crate) struct Chosen {
@@ -74,6 +107,7 @@ pub(crate) struct Chosen {
     pub(crate) seconds: u64,
     pub(crate) warm_up: u64,
     pub(crate) threads: usize,
+    pub(crate) certificate: KeyKind,
     pub(crate) out: PathBuf,
     pub(crate) name: String,
 }
@@ -84,13 +118,11 @@ impl Options {
     /// # Errors
     /// On an unknown name, a missing program, or a run of nothing.
     pub(crate) fn choose(self) -> Result<Chosen> {
-        let workload_names: Vec<String> = if self.workload.is_empty() && self.quick {
-            QUICK.iter().map(|&name| name.to_owned()).collect()
-        } else {
-            self.workload.clone()
-        };
         let mut contestants = contestant::all();
         let mut only = self.only;
+        if only.is_empty() && self.tls {
+            only = contestant::with_tls();
+        }
         for spec in &self.add {
             let added = contestant::parse_added(spec).with_context(|| spec.clone())?;
             ensure!(
@@ -109,46 +141,72 @@ impl Options {
         } else {
             contestants = pick("contestant", contestants, &only, |c| &c.name)?;
         }
+        let preset: &[&str] = match (self.tls, self.quick) {
+            (true, true) => TLS_QUICK,
+            (true, false) => TLS,
+            (false, true) => QUICK,
+            (false, false) => &[],
+        };
+        let workload_names: Vec<String> = if self.workload.is_empty() {
+            preset.iter().map(|&name| name.to_owned()).collect()
+        } else {
+            self.workload
+        };
+        let tls = contestants.iter().any(Contestant::tls);
+        let mut workloads: Vec<&Workload> = pick(
+            "workload",
+            workload::ALL.iter().collect(),
+            &workload_names,
+            |w| w.name,
+        )?;
+        if workload_names.is_empty() {
+            workloads.retain(|w| w.by_default(tls));
+        }
         let rounds = self.rounds.unwrap_or(if self.quick { 3 } else { 5 });
         let seconds = self.seconds.unwrap_or(if self.quick { 1 } else { 3 });
         ensure!(rounds > 0 && seconds > 0, "rounds and seconds start at 1");
-        let has = |kind| contestants.iter().any(|c| c.kind == kind);
-        let underpass = if has(Kind::Underpass) {
-            daemon::binary().context("no daemon to measure (--only leaves it out)")?
-        } else {
-            PathBuf::new()
-        };
-        if has(Kind::Haproxy) && !self.haproxy.is_file() {
-            bail!(
-                "{} is missing: install the package haproxy, or use --haproxy PATH",
-                self.haproxy.display()
-            );
-        }
+        let programs = find_programs(&contestants, self.haproxy)?;
         Ok(Chosen {
             topologies: pick("topology", site::ALL.to_vec(), &self.topology, |t| t.0)?,
-            workloads: pick(
-                "workload",
-                workload::ALL.iter().collect(),
-                &workload_names,
-                |w| w.name,
-            )?,
+            workloads,
             contestants,
-            programs: Programs {
-                haproxy: self.haproxy,
-                underpass,
-            },
+            programs,
             rounds,
             seconds,
             warm_up: self.warm_up,
             threads: self.threads,
+            certificate: self.certificate,
             out: self.out,
             name: self.name,
         })
     }
 }
 
+/// Where the programs are that `contestants` need.
+///
+/// # Errors
+/// When one is missing.
+pub(crate) fn find_programs(contestants: &[Contestant], haproxy: PathBuf) -> Result<Programs> {
+    let has = |kind| contestants.iter().any(|c| c.kind == kind);
+    let underpass = if has(Kind::Underpass) {
+        daemon::binary().context("no daemon to measure (--only leaves it out)")?
+    } else {
+        PathBuf::new()
+    };
+    if has(Kind::Haproxy) && !haproxy.is_file() {
+        bail!(
+            "{} is missing: install the package haproxy, or use --haproxy PATH",
+            haproxy.display()
+        );
+    }
+    Ok(Programs { haproxy, underpass })
+}
+
 /// Those of `all` that `names` names, in the order of `all`; everything when there are no names.
-fn pick<T>(
+///
+/// # Errors
+/// On a name that is none.
+pub(crate) fn pick<T>(
     what: &str,
     all: Vec<T>,
     names: &[String],
@@ -181,16 +239,16 @@ pub(crate) fn list() {
     }
     println!("contestants:");
     for contestant in contestant::all() {
+        let mut words = contestant.lines.clone();
+        if contestant.tls() {
+            words.push("TLS".to_owned());
+        }
         let note = if contestant.by_default {
             ""
         } else {
             " (only when named)"
         };
-        println!(
-            "  {:20} {}{note}",
-            contestant.name,
-            contestant.lines.join("; ")
-        );
+        println!("  {:20} {}{note}", contestant.name, words.join("; "));
     }
 }
 
@@ -229,6 +287,26 @@ mod tests {
         assert_eq!(names, QUICK);
         let chosen = choose(&["--quick", "--workload", "small-1", "--only", "direct"]).unwrap();
         assert_eq!(chosen.workloads.len(), 1);
+    }
+
+    #[test]
+    fn tls_is_a_default_only() {
+        let chosen = choose(&["--tls", "--only", "haproxy-copy,haproxy-tls"]).unwrap();
+        let names: Vec<_> = chosen.workloads.iter().map(|w| w.name).collect();
+        assert_eq!(names, TLS);
+        assert_eq!(chosen.certificate, KeyKind::P256);
+        let chosen = choose(&["--tls", "--quick", "--only", "haproxy-tls"]).unwrap();
+        let names: Vec<_> = chosen.workloads.iter().map(|w| w.name).collect();
+        assert_eq!(names, TLS_QUICK);
+        let chosen = choose(&["--tls", "--workload", "small-1", "--only", "haproxy-tls"]).unwrap();
+        assert_eq!(chosen.workloads.len(), 1);
+    }
+
+    #[test]
+    fn handshakes_run_by_default_only_beside_tls() {
+        let count = |only: &str| choose(&["--only", only]).unwrap().workloads.len();
+        assert_eq!(count("haproxy-tls"), workload::ALL.len());
+        assert_eq!(count("haproxy-copy"), workload::ALL.len() - 2);
     }
 
     #[test]

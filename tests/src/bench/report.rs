@@ -5,8 +5,10 @@
 use serde::Serialize;
 
 use crate::{
+    contestant::{Contestant, Kind},
     load::{Outcome, to_f64},
     stats::{Ratio, Spread, ratio, spread},
+    tls::KeyKind,
     workload::Unit,
 };
 
@@ -29,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) seconds: u64,
     pub(crate) warm_up_seconds: u64,
     pub(crate) threads: usize,
+    /// Key and signature of the certificate, if anybody terminates TLS.
+    pub(crate) certificate: Option<KeyKind>,
     /// Share of the machine, 0 to 1, that was busy before the run began.
     pub(crate) background_busy: f64,
 }
@@ -41,8 +45,22 @@ pub(crate) struct Entrant {
     pub(crate) reference: bool,
     /// Whether it is this project's.
     pub(crate) ours: bool,
+    /// For one that terminates TLS: who does the same without.
+    pub(crate) raw: Option<String>,
     /// What its configuration has beyond the common one.
     pub(crate) lines: Vec<String>,
+}
+
+impl From<&Contestant> for Entrant {
+    fn from(contestant: &Contestant) -> Self {
+        Self {
+            name: contestant.name.clone(),
+            reference: contestant.kind == Kind::Haproxy,
+            ours: contestant.kind == Kind::Underpass,
+            raw: contestant.raw.clone(),
+            lines: contestant.lines.clone(),
+        }
+    }
 }
 
 /// Which path a contestant took in a trial transfer, by its own log.
@@ -76,6 +94,8 @@ pub(crate) struct Sample {
     pub(crate) steal: f64,
     /// Failed connects, reads, writes, statuses and deadlines.
     pub(crate) errors: u64,
+    /// Share of handshakes, 0 to 1, of the kind that the load asks for.
+    pub(crate) as_asked: Option<f64>,
 }
 
 impl Sample {
@@ -100,6 +120,7 @@ impl Sample {
             cpu_per_unit: cpu.busy / units * unit.cpu_per(),
             steal: cpu.steal_share(),
             errors: outcome.errors,
+            as_asked: outcome.as_asked,
         }
     }
 }
@@ -154,6 +175,12 @@ pub(crate) struct Row {
     pub(crate) rate_ratio: Option<Ratio>,
     /// CPU over that of the reference with the lowest median: less is better.
     pub(crate) cpu_ratio: Option<Ratio>,
+    /// With TLS: rate over that of the same program without.
+    pub(crate) raw_rate_ratio: Option<Ratio>,
+    /// With TLS: CPU over that of the same program without.
+    pub(crate) raw_cpu_ratio: Option<Ratio>,
+    /// Lowest share of handshakes, 0 to 1, of the kind that the load asks for.
+    pub(crate) as_asked: Option<f64>,
     pub(crate) errors: u64,
     pub(crate) failures: usize,
 }
@@ -187,21 +214,30 @@ impl Report {
 
     fn rows(&self, peers: &[&Cell]) -> Vec<Row> {
         let entrant = |cell: &Cell| self.entrants.iter().find(|e| e.name == cell.contestant);
-        let references = || {
+        let tls = |cell: &Cell| entrant(cell).is_some_and(|e| e.raw.is_some());
+        let median = |series: &Series| spread(series.iter().map(|(_, v)| *v));
+        // The strictest yardstick for each figure: the best any reference did that does the same work.
+        let references = |with_tls: bool| {
             peers
                 .iter()
-                .filter(|c| entrant(c).is_some_and(|e| e.reference))
+                .filter(move |c| tls(c) == with_tls && entrant(c).is_some_and(|e| e.reference))
         };
-        let median = |series: &[(usize, f64)]| spread(series.iter().map(|(_, v)| *v));
-        // The strictest yardstick for each figure: the best any reference did.
-        let best_rate = references()
-            .map(|c| rates(c))
-            .filter_map(|s| Some((median(&s)?.median, s)))
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        let best_cpu = references()
-            .map(|c| cpu_costs(c))
-            .filter_map(|s| Some((median(&s)?.median, s)))
-            .min_by(|a, b| a.0.total_cmp(&b.0));
+        let best_rate = [false, true].map(|with_tls| {
+            references(with_tls)
+                .map(|c| rates(c))
+                .filter_map(|s| Some((median(&s)?.median, s)))
+                .max_by(|a, b| a.0.total_cmp(&b.0))
+        });
+        let best_cpu = [false, true].map(|with_tls| {
+            references(with_tls)
+                .map(|c| cpu_costs(c))
+                .filter_map(|s| Some((median(&s)?.median, s)))
+                .min_by(|a, b| a.0.total_cmp(&b.0))
+        });
+        let raw = |cell: &Cell| {
+            let name = entrant(cell)?.raw.as_ref()?;
+            peers.iter().find(|c| c.contestant == *name)
+        };
         peers
             .iter()
             .map(|cell| Row {
@@ -211,12 +247,15 @@ impl Report {
                 p50_us: spread(cell.samples.iter().filter_map(|s| s.p50_us)),
                 p99_us: spread(cell.samples.iter().filter_map(|s| s.p99_us)),
                 cpu_per_unit: spread(cell.samples.iter().map(|s| s.cpu_per_unit)),
-                rate_ratio: best_rate
+                rate_ratio: best_rate[usize::from(tls(cell))]
                     .as_ref()
                     .and_then(|(_, base)| ratio(&rates(cell), base)),
-                cpu_ratio: best_cpu
+                cpu_ratio: best_cpu[usize::from(tls(cell))]
                     .as_ref()
                     .and_then(|(_, base)| ratio(&cpu_costs(cell), base)),
+                raw_rate_ratio: raw(cell).and_then(|raw| ratio(&rates(cell), &rates(raw))),
+                raw_cpu_ratio: raw(cell).and_then(|raw| ratio(&cpu_costs(cell), &cpu_costs(raw))),
+                as_asked: spread(cell.samples.iter().filter_map(|s| s.as_asked)).map(|s| s.min),
                 errors: cell.samples.iter().map(|s| s.errors).sum(),
                 failures: cell.failures.len(),
             })
@@ -224,11 +263,14 @@ impl Report {
     }
 }
 
-fn rates(cell: &Cell) -> Vec<(usize, f64)> {
+/// One figure's values, each with its round.
+type Series = Vec<(usize, f64)>;
+
+fn rates(cell: &Cell) -> Series {
     cell.samples.iter().map(|s| (s.round, s.rate)).collect()
 }
 
-fn cpu_costs(cell: &Cell) -> Vec<(usize, f64)> {
+fn cpu_costs(cell: &Cell) -> Series {
     cell.samples
         .iter()
         .map(|s| (s.round, s.cpu_per_unit))
@@ -253,6 +295,7 @@ pub(crate) mod tests {
             cpu_per_unit,
             steal: 0.0,
             errors: 0,
+            as_asked: None,
         }
     }
 
@@ -277,6 +320,7 @@ pub(crate) mod tests {
             name: name.into(),
             reference: name.starts_with("haproxy"),
             ours: name.starts_with("underpass"),
+            raw: None,
             lines: Vec::new(),
         }
     }
@@ -297,6 +341,7 @@ pub(crate) mod tests {
                 seconds: 3,
                 warm_up_seconds: 1,
                 threads: 2,
+                certificate: None,
                 background_busy: 0.02,
             },
             entrants: ["direct", "haproxy-copy", "haproxy-splice", "underpass-pipe"]
@@ -314,6 +359,54 @@ pub(crate) mod tests {
         };
         report.summarise();
         report
+    }
+
+    /// The small run with TLS beside it.
+    pub(crate) fn report_with_tls() -> Report {
+        let mut report = report();
+        report.settings.certificate = Some(KeyKind::P256);
+        for (name, raw, samples) in [
+            (
+                "haproxy-tls",
+                "haproxy-copy",
+                [(25_000.0, 6.0), (26_000.0, 6.0)],
+            ),
+            (
+                "underpass-tls",
+                "underpass-pipe",
+                [(22_500.0, 4.0), (39_000.0, 3.0)],
+            ),
+        ] {
+            report.entrants.push(Entrant {
+                raw: Some(raw.into()),
+                ..entrant(name)
+            });
+            let mut cell = cell(name, &samples);
+            for sample in &mut cell.samples {
+                sample.as_asked = Some(0.995);
+            }
+            report.cells.push(cell);
+        }
+        report.summarise();
+        report
+    }
+
+    #[test]
+    fn tls_is_held_against_tls_and_against_its_own_raw_path() {
+        let report = report_with_tls();
+        let rows = &report.groups[0].rows;
+        // What TLS brings in leaves the raw rows' yardstick alone.
+        assert!((rows[3].rate_ratio.unwrap().of_medians - 48_500.0 / 51_000.0).abs() < 1e-9);
+        assert_eq!(rows[3].raw_rate_ratio, None);
+        let ours = &rows[5];
+        let rate = ours.rate_ratio.unwrap();
+        assert!((rate.of_medians - 30_750.0 / 25_500.0).abs() < 1e-9);
+        assert!((rate.paired.min - 0.9).abs() < 1e-9);
+        let raw = ours.raw_rate_ratio.unwrap();
+        assert!((raw.paired.min - 0.5).abs() < 1e-9);
+        assert!((raw.paired.max - 0.75).abs() < 1e-9);
+        assert!((ours.raw_cpu_ratio.unwrap().of_medians - 1.75).abs() < 1e-9);
+        assert_eq!(ours.as_asked, Some(0.995));
     }
 
     #[test]
@@ -364,6 +457,7 @@ pub(crate) mod tests {
             bytes: 4_000_000_000,
             latency_us: None,
             errors: 0,
+            as_asked: None,
         };
         let cpu = CpuTimes {
             busy: 3.0,

@@ -2,10 +2,12 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use rustls::ClientConfig;
 use underpass_tests::{
     process::{Output, Process},
     record::Record,
@@ -13,15 +15,17 @@ use underpass_tests::{
 
 use crate::{
     bulk,
-    contestant::{Contestant, Kind},
+    contestant::{Common, Contestant, Kind},
     cpu::CpuTimes,
+    handshake,
     interrupt::Interrupt,
     load::{self, Outcome},
     plan,
     report::{Cell, Report, Sample, Trial},
     service::{self, Programs, Service},
     site::Site,
-    workload::{self, TRANSFER_BYTES, Unit, Workload},
+    tls,
+    workload::{self, Generator, TRANSFER_BYTES, Unit, Workload},
 };
 
 /// What a load generator may take beyond its time: connecting, and the last answers.
@@ -39,7 +43,10 @@ pub(crate) struct Runner {
     pub(crate) rounds: usize,
     pub(crate) seconds: u64,
     pub(crate) warm_up: u64,
-    pub(crate) threads: usize,
+    /// What the proxies' configurations have in common.
+    pub(crate) common: Common,
+    /// The settings of clients of those who terminate TLS.
+    pub(crate) tls: Arc<ClientConfig>,
     /// For configurations and scripts.
     pub(crate) dir: PathBuf,
     pub(crate) interrupt: Interrupt,
@@ -84,7 +91,17 @@ impl Runner {
             site.client(),
             site.target(contestant, Unit::Bytes),
             TRANSFER_BYTES,
+            self.tls(contestant),
         )?;
+        if contestant.tls() {
+            let suite =
+                service::chosen_suite(site.client(), site.target(contestant, Unit::Requests))?;
+            ensure!(
+                suite == tls::NEGOTIATED,
+                "chose the cipher suite {suite:?}, not {}",
+                tls::CIPHER_SUITE
+            );
+        }
         let Some(mut service) = service.filter(|_| logs) else {
             return Ok(());
         };
@@ -124,7 +141,10 @@ impl Runner {
                             report.interrupted = true;
                             return after_round(report);
                         }
-                        self.cell(report, round, site, workload, &self.contestants[index]);
+                        let contestant = &self.contestants[index];
+                        if workload.suits(contestant.tls()) {
+                            self.cell(report, round, site, workload, contestant);
+                        }
                     }
                 }
             }
@@ -144,7 +164,7 @@ impl Runner {
         let mut cells = Vec::new();
         for site in &self.sites {
             for workload in &self.workloads {
-                for contestant in &self.contestants {
+                for contestant in self.contestants.iter().filter(|c| workload.suits(c.tls())) {
                     cells.push(Cell {
                         topology: site.name().to_owned(),
                         workload: workload.name.to_owned(),
@@ -228,12 +248,16 @@ impl Runner {
         service::proxy(
             contestant,
             &self.programs,
-            &contestant.config(self.threads, &routes, log),
+            &contestant.config(&self.common, &routes, log),
             (site.proxy(), site.client()),
-            &routes,
+            (&routes, self.tls(contestant)),
             &self.dir,
         )
         .map(Some)
+    }
+
+    fn tls(&self, contestant: &Contestant) -> Option<&Arc<ClientConfig>> {
+        contestant.tls().then_some(&self.tls)
     }
 
     fn load(
@@ -244,17 +268,26 @@ impl Runner {
         seconds: u64,
     ) -> Result<Outcome> {
         let target = site.target(contestant, workload.unit);
-        match workload.unit {
-            Unit::Bytes => bulk::drain(
+        match workload.generator {
+            Generator::Bulk => bulk::drain(
                 site.client(),
                 target,
                 workload.connections,
                 Duration::from_secs(seconds),
                 TRANSFER_BYTES,
+                self.tls(contestant),
             ),
-            Unit::Requests | Unit::Connections => {
+            Generator::Handshakes(sessions) => handshake::run(
+                site.client(),
+                target,
+                workload.connections,
+                Duration::from_secs(seconds),
+                self.tls(contestant).map(|config| (config, sessions)),
+            ),
+            Generator::Replies | Generator::Connect => {
                 let script = script(&self.dir);
-                let url = format!("http://{target}/");
+                let scheme = if contestant.tls() { "https" } else { "http" };
+                let url = format!("{scheme}://{target}/");
                 let mut command = site.client().command("wrk");
                 command.args(workload::wrk_arguments(workload, &script, seconds, &url));
                 service::shield(&mut command);

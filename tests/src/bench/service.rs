@@ -7,10 +7,12 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use rustls::{CipherSuite, ClientConfig, ClientConnection, StreamOwned};
 use underpass_tests::{
     netns::Netns,
     process::{Output, Process, eventually},
@@ -18,6 +20,7 @@ use underpass_tests::{
 
 use crate::{
     contestant::{Contestant, Kind, Route},
+    tls::{self, server_name},
     workload::REPLY_BYTES,
 };
 
@@ -61,12 +64,17 @@ impl Service {
         self.process.lines(output)
     }
 
-    /// Waits until an HTTP request from `client` to `address` is answered.
-    fn wait_serving(&mut self, client: &Netns, address: SocketAddr) -> Result<()> {
+    /// Waits until an HTTP request from `client` to `address`, over TLS when there are settings for it, is answered.
+    fn wait_serving(
+        &mut self,
+        client: &Netns,
+        address: SocketAddr,
+        tls: Option<&Arc<ClientConfig>>,
+    ) -> Result<()> {
         let mut ended = None;
         let served = eventually(BOUND, || {
             ended = self.process.exited().ok().flatten();
-            ended.is_some() || get(client, address).is_ok()
+            ended.is_some() || get(client, address, tls).is_ok()
         });
         if let Some(status) = ended {
             bail!("ended with {status}\n{}", self.process.transcript());
@@ -77,6 +85,21 @@ impl Service {
             self.process.transcript()
         );
         Ok(())
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Whether it is no longer running.
+    pub(crate) fn ended(&mut self) -> bool {
+        !matches!(self.process.exited(), Ok(None))
+    }
+
+    /// What it wrote last, for failure messages.
+    pub(crate) fn transcript(&self) -> String {
+        self.process.transcript()
     }
 
     /// Stops it, and waits for its last words.
@@ -102,14 +125,39 @@ pub(crate) fn shield(command: &mut Command) {
 }
 
 /// One HTTP request on its own connection.
-fn get(client: &Netns, address: SocketAddr) -> Result<()> {
+fn get(client: &Netns, address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Result<()> {
     let mut stream = client.run(|| TcpStream::connect_timeout(&address, BOUND))?;
     stream.set_read_timeout(Some(BOUND))?;
+    match tls {
+        None => exchange(&mut stream),
+        Some(config) => {
+            let session = ClientConnection::new(Arc::clone(config), server_name()?)?;
+            exchange(&mut StreamOwned::new(session, stream))
+        }
+    }
+}
+
+fn exchange(stream: &mut (impl Read + Write)) -> Result<()> {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;
     ensure!(reply.starts_with(b"HTTP/1.1 200 "), "not served");
     Ok(())
+}
+
+/// The cipher suite that the TLS server at `address` chooses for a client that leaves it the choice.
+///
+/// # Errors
+/// When there is no handshake.
+pub(crate) fn chosen_suite(client: &Netns, address: SocketAddr) -> Result<CipherSuite> {
+    let mut stream = client.run(|| TcpStream::connect_timeout(&address, BOUND))?;
+    stream.set_read_timeout(Some(BOUND))?;
+    let mut session = ClientConnection::new(Arc::new(tls::undecided_client()?), server_name()?)?;
+    while session.is_handshaking() {
+        session.complete_io(&mut stream)?;
+    }
+    let suite = session.negotiated_cipher_suite().context("no suite")?;
+    Ok(suite.suite())
 }
 
 /// Starts the HTTP server.
@@ -136,7 +184,7 @@ pub(crate) fn http_server(
         ],
     )?;
     service
-        .wait_serving(client, address)
+        .wait_serving(client, address, None)
         .context("nginx (package nginx-light)")?;
     Ok(service)
 }
@@ -167,16 +215,15 @@ pub(crate) struct Programs {
     pub(crate) underpass: PathBuf,
 }
 
-/// Starts `contestant` in `proxy`; the first of `routes` leads to the HTTP server.
+/// Starts `contestant` in `ns` with the configuration `config`, and does not wait for it.
 ///
 /// # Errors
-/// When it does not serve a request from `client` in time.
-pub(crate) fn proxy(
+/// When it cannot be started.
+pub(crate) fn launch(
     contestant: &Contestant,
     programs: &Programs,
     config: &str,
-    (proxy, client): (&Netns, &Netns),
-    routes: &[Route],
+    ns: &Netns,
     dir: &Path,
 ) -> Result<Service> {
     let file = dir.join(format!("{}.cfg", contestant.name));
@@ -187,10 +234,25 @@ pub(crate) fn proxy(
         Kind::Haproxy => (&programs.haproxy, vec!["-db", "-f", &file]),
         Kind::Underpass => (&programs.underpass, vec!["-f", &file]),
     };
-    let mut service = Service::spawn(proxy, program, &arguments)?;
+    Service::spawn(ns, program, &arguments)
+}
+
+/// Starts `contestant` in `proxy`; the first of `routes` leads to the HTTP server.
+///
+/// # Errors
+/// When it does not serve a request from `client` in time.
+pub(crate) fn proxy(
+    contestant: &Contestant,
+    programs: &Programs,
+    config: &str,
+    (proxy, client): (&Netns, &Netns),
+    (routes, tls): (&[Route], Option<&Arc<ClientConfig>>),
+    dir: &Path,
+) -> Result<Service> {
+    let mut service = launch(contestant, programs, config, proxy, dir)?;
     let first = routes.first().context("a route")?;
     service
-        .wait_serving(client, first.listen)
+        .wait_serving(client, first.listen, tls)
         .with_context(|| contestant.name.clone())?;
     Ok(service)
 }

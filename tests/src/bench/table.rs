@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     report::{Group, Report, Row},
     stats::{Ratio, Spread},
+    tls,
     workload::Unit,
 };
 
@@ -16,6 +17,7 @@ pub(crate) fn render(report: &Report) -> String {
     let mut text = String::new();
     head(report, &mut text);
     overview(report, &mut text);
+    against_raw(report, &mut text);
     below(report, &mut text);
     for group in &report.groups {
         detail(group, &mut text);
@@ -24,7 +26,8 @@ pub(crate) fn render(report: &Report) -> String {
     text
 }
 
-fn line(text: &mut String, content: &str) {
+/// Adds a line.
+pub(crate) fn line(text: &mut String, content: &str) {
     text.push_str(content);
     text.push('\n');
 }
@@ -58,13 +61,24 @@ fn head(report: &Report, text: &mut String) {
             settings.background_busy * 100.0
         ),
     );
+    if let Some(certificate) = settings.certificate {
+        line(
+            text,
+            &format!(
+                "- TLS rows: terminated by the proxy, raw to the server; TLS 1.3, {}, certificate {}; \
+                 clients verify nothing",
+                tls::CIPHER_SUITE,
+                certificate.name()
+            ),
+        );
+    }
     if report.interrupted {
         line(text, "- **Interrupted: later rounds are missing.**");
     }
     line(
         text,
         "- Medians (lowest..highest). CPU: busy seconds of the whole machine, generator and server included. \
-         Ratios: against haproxy's better mode for that figure; of the medians, and (lowest..highest) of the \
+         Ratios: against haproxy's better mode for that figure, TLS against TLS; of the medians, and (lowest..highest) of the \
          pairs of one round. A rate's ratio wants to be high, a CPU ratio low.\n",
     );
 }
@@ -90,7 +104,10 @@ fn overview(report: &Report, text: &mut String) {
                 g.rows
                     .iter()
                     .find(|r| r.contestant == entrant.name)
-                    .map_or_else(|| NONE.to_owned(), short_ratios)
+                    .map_or_else(
+                        || NONE.to_owned(),
+                        |row| short_ratios(row.rate_ratio, row.cpu_ratio),
+                    )
             }));
             table_row(text, &columns);
         }
@@ -98,8 +115,45 @@ fn overview(report: &Report, text: &mut String) {
     }
 }
 
-fn short_ratios(row: &Row) -> String {
-    match (row.rate_ratio, row.cpu_ratio) {
+/// What TLS costs each program, one line per program, one column per load.
+fn against_raw(report: &Report, text: &mut String) {
+    let compared = |row: &Row| row.raw_rate_ratio.is_some();
+    for topology in topologies(report) {
+        let groups: Vec<&Group> = report
+            .groups
+            .iter()
+            .filter(|g| g.topology == topology && g.rows.iter().any(compared))
+            .collect();
+        if groups.is_empty() {
+            continue;
+        }
+        line(
+            text,
+            &format!("## {topology}: TLS, rate / CPU, against the same program without\n"),
+        );
+        let mut titles = vec!["contestant".to_owned(), "without TLS".to_owned()];
+        titles.extend(groups.iter().map(|g| g.workload.clone()));
+        table_head(text, &titles);
+        for entrant in &report.entrants {
+            let Some(raw) = &entrant.raw else { continue };
+            let mut columns = vec![entrant.name.clone(), raw.clone()];
+            columns.extend(groups.iter().map(|g| {
+                g.rows
+                    .iter()
+                    .find(|r| r.contestant == entrant.name)
+                    .map_or_else(
+                        || NONE.to_owned(),
+                        |row| short_ratios(row.raw_rate_ratio, row.raw_cpu_ratio),
+                    )
+            }));
+            table_row(text, &columns);
+        }
+        text.push('\n');
+    }
+}
+
+fn short_ratios(rate: Option<Ratio>, cpu: Option<Ratio>) -> String {
+    match (rate, cpu) {
         (Some(rate), Some(cpu)) => format!("{:.2} / {:.2}", rate.of_medians, cpu.of_medians),
         _ => NONE.to_owned(),
     }
@@ -171,6 +225,23 @@ fn detail(group: &Group, text: &mut String) {
         table_row(text, &columns);
     }
     text.push('\n');
+    let shares: Vec<String> = group
+        .rows
+        .iter()
+        .filter_map(|row| {
+            let percent = row.as_asked? * 100.0;
+            Some(format!("{} {percent:.2} %", row.contestant))
+        })
+        .collect();
+    if !shares.is_empty() {
+        line(
+            text,
+            &format!(
+                "Handshakes that were what the load asks for, lowest share of a round: {}.\n",
+                shares.join(", ")
+            ),
+        );
+    }
 }
 
 /// Paths seen in the trials, and what went wrong.
@@ -227,7 +298,8 @@ fn topologies(report: &Report) -> Vec<&str> {
     names
 }
 
-fn table_head(text: &mut String, titles: &[String]) {
+/// The titles of a table's columns, the first of which holds names.
+pub(crate) fn table_head(text: &mut String, titles: &[String]) {
     table_row(text, titles);
     let rule: Vec<String> = (0..titles.len())
         .map(|i| if i == 0 { "---" } else { "---:" }.to_owned())
@@ -235,11 +307,13 @@ fn table_head(text: &mut String, titles: &[String]) {
     table_row(text, &rule);
 }
 
-fn table_row(text: &mut String, columns: &[String]) {
+/// One line of a table.
+pub(crate) fn table_row(text: &mut String, columns: &[String]) {
     line(text, &format!("| {} |", columns.join(" | ")));
 }
 
-fn spread(value: Option<Spread>, show: impl Fn(f64) -> String) -> String {
+/// Median and range.
+pub(crate) fn spread(value: Option<Spread>, show: impl Fn(f64) -> String) -> String {
     value.map_or_else(
         || NONE.to_owned(),
         |s| format!("{} ({}..{})", show(s.median), show(s.min), show(s.max)),
@@ -270,7 +344,8 @@ fn cpu(value: Option<Spread>) -> String {
     spread(value, |v| format!("{v:.2}"))
 }
 
-fn long_ratio(value: Option<Ratio>) -> String {
+/// Ratio of the medians, and range of the pairs.
+pub(crate) fn long_ratio(value: Option<Ratio>) -> String {
     value.map_or_else(
         || NONE.to_owned(),
         |r| {
@@ -283,7 +358,7 @@ fn long_ratio(value: Option<Ratio>) -> String {
 }
 
 /// Text of others, made fit for a list item.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut short: String = joined.chars().take(300).collect();
     if short.len() < joined.len() {
@@ -295,7 +370,10 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Trial, tests::report};
+    use crate::report::{
+        Trial,
+        tests::{report, report_with_tls},
+    };
 
     #[test]
     fn states_machine_and_versions() {
@@ -334,8 +412,20 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_told_apart_and_compared_with_raw() {
+        assert!(!render(&report()).contains("TLS 1.3"));
+        let text = render(&report_with_tls());
+        assert!(text.contains("TLS 1.3, TLS_AES_128_GCM_SHA256, certificate EC P-256"));
+        assert!(
+            text.contains("| underpass-tls | underpass-pipe | 0.63 / 1.75 |"),
+            "{text}"
+        );
+        assert!(text.contains("haproxy-tls 99.50 %, underpass-tls 99.50 %."));
+    }
+
+    #[test]
     fn every_row_has_as_many_columns_as_its_head() {
-        let text = render(&report());
+        let text = render(&report_with_tls());
         let mut width = None;
         for l in text.lines() {
             if !l.starts_with('|') {

@@ -51,6 +51,28 @@ impl Unit {
     }
 }
 
+/// What makes the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Generator {
+    /// wrk on kept-alive connections.
+    Replies,
+    /// wrk with a connection per request.
+    Connect,
+    /// Transfers to the own sink.
+    Bulk,
+    /// The own client with a connection per request.
+    Handshakes(Sessions),
+}
+
+/// Which handshakes are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sessions {
+    /// Clients remember nothing.
+    Full,
+    /// Clients resume the session of their last connection.
+    Resumed,
+}
+
 /// One load.
 #[derive(Debug)]
 pub(crate) struct Workload {
@@ -62,6 +84,21 @@ pub(crate) struct Workload {
     pub(crate) unit: Unit,
     /// Connections at a time.
     pub(crate) connections: usize,
+    /// What makes it.
+    pub(crate) generator: Generator,
+}
+
+impl Workload {
+    /// Whether it can be put on a contestant that terminates TLS, or on one that does not.
+    pub(crate) fn suits(&self, tls: bool) -> bool {
+        // wrk does not say which handshakes it makes; the own client does it for TLS.
+        !tls || self.generator != Generator::Connect
+    }
+
+    /// Whether it runs without being asked for by name in a run that has TLS, or has none.
+    pub(crate) fn by_default(&self, tls: bool) -> bool {
+        tls || !matches!(self.generator, Generator::Handshakes(_))
+    }
 }
 
 /// Every workload, in the order of the tables.
@@ -76,6 +113,21 @@ pub(crate) const ALL: &[Workload] = &[
         about: "a new connection per 100 B reply, 32 at a time",
         unit: Unit::Connections,
         connections: 32,
+        generator: Generator::Connect,
+    },
+    Workload {
+        name: "handshake-full",
+        about: "a new connection with a full handshake per 100 B reply, 16 at a time; raw rows: without handshake",
+        unit: Unit::Connections,
+        connections: 16,
+        generator: Generator::Handshakes(Sessions::Full),
+    },
+    Workload {
+        name: "handshake-resumed",
+        about: "a new connection with a resumed session per 100 B reply, 16 at a time; raw rows: without handshake",
+        unit: Unit::Connections,
+        connections: 16,
+        generator: Generator::Handshakes(Sessions::Resumed),
     },
 ];
 
@@ -85,6 +137,7 @@ const fn small(name: &'static str, about: &'static str, connections: usize) -> W
         about,
         unit: Unit::Requests,
         connections,
+        generator: Generator::Replies,
     }
 }
 
@@ -94,6 +147,7 @@ const fn bulk(name: &'static str, about: &'static str, connections: usize) -> Wo
         about,
         unit: Unit::Bytes,
         connections,
+        generator: Generator::Bulk,
     }
 }
 
@@ -116,7 +170,7 @@ pub(crate) fn wrk_arguments(
         "-s".into(),
         script.into(),
     ];
-    if workload.unit == Unit::Connections {
+    if workload.generator == Generator::Connect {
         arguments.push("-H".into());
         arguments.push("Connection: close".into());
     }
@@ -147,9 +201,24 @@ mod tests {
 
     #[test]
     fn connection_workload_asks_the_server_to_close() {
-        let connect = ALL.iter().find(|w| w.unit == Unit::Connections).unwrap();
+        let connect = ALL
+            .iter()
+            .find(|w| w.generator == Generator::Connect)
+            .unwrap();
         let args = wrk_arguments(connect, "s.lua".as_ref(), 3, "http://h/");
         assert!(args.iter().any(|a| a == "Connection: close"));
         assert_eq!(args.last().unwrap(), "http://h/");
+    }
+
+    #[test]
+    fn handshakes_are_counted_by_the_client_that_knows_them() {
+        for workload in ALL {
+            assert!(workload.suits(false));
+            let wrk_connects = workload.generator == Generator::Connect;
+            assert_eq!(workload.suits(true), !wrk_connects);
+        }
+        let plain: Vec<_> = ALL.iter().filter(|w| w.by_default(false)).collect();
+        assert!(plain.iter().all(|w| !w.name.starts_with("handshake")));
+        assert!(ALL.iter().all(|w| w.by_default(true)));
     }
 }
