@@ -14,6 +14,7 @@ pub mod handshake;
 pub mod net;
 pub mod observe;
 pub mod offload;
+pub mod rules;
 pub mod start;
 pub mod stream;
 pub mod sys;

@@ -1,0 +1,1 @@
+//! TLS's first message, read without taking part in the handshake.

@@ -1,0 +1,20 @@
+//! What decides about a connection or a stream by looking at it: samples, ACLs, actions, stick tables.
+//!
+//! Rules are compiled once, when the configuration is read, and evaluated without allocation: a
+//! value borrows from what it was taken from, or from the scratch memory of the evaluation
+//! ([`scene::Scene::arena`]). Nothing here waits or touches a socket: what a rule decides is data,
+//! and whoever asked carries it out.
+
+pub mod acl;
+pub mod action;
+pub mod convert;
+pub mod expr;
+pub mod fetch;
+pub mod hello;
+pub mod names;
+pub mod pattern;
+pub mod ruleset;
+pub mod sample;
+pub mod scene;
+pub mod table;
+pub mod vars;

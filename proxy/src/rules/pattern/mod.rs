@@ -1,0 +1,1 @@
+//! Patterns: what values are matched against.
