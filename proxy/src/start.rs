@@ -16,9 +16,10 @@ use crate::drain::{self, Control, Phase};
 use crate::net::listen::{self, Listening};
 use crate::observe::log::{LEVEL_NOTICE, Logger};
 use crate::offload;
+use crate::rules::table::{Table, Tables};
 use crate::sys::process;
 use crate::tls::Contexts;
-use crate::worker::{self, FrontendState, Request, Shared};
+use crate::worker::{self, Clock, FrontendState, Request, Shared};
 
 /// Descriptors that the process needs besides those of its flows.
 const RESERVED_FILES: u64 = 100;
@@ -73,7 +74,8 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
     let shared = Arc::new(Shared {
         frontends: frontends
             .into_iter()
-            .map(|config| Arc::new(FrontendState::new(config, &contexts)))
+            .enumerate()
+            .map(|(index, config)| Arc::new(FrontendState::new(index, config, &contexts)))
             .collect(),
         backends: config
             .backends
@@ -84,6 +86,8 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         no_splice: options.no_splice,
         active: Arc::default(),
         places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+        tables: Tables::new(config.tables.into_iter().map(Table::new).collect()),
+        clock: Clock::default(),
         global,
     });
     let (control, drain) = drain::new();

@@ -15,6 +15,7 @@ pub mod model;
 pub mod units;
 
 mod address;
+mod compile;
 mod draft;
 mod effect;
 mod keywords;

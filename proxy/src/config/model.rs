@@ -3,6 +3,7 @@
 //! Nothing here refers back to text except through [`Position`]; every name is resolved, every
 //! `listen` is split into a frontend and a backend of the same name, every default is filled in.
 
+pub mod rules;
 pub mod tls;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,8 @@ pub struct Config {
     pub frontends: Vec<Frontend>,
     /// `backend` sections and the back half of `listen` sections, in file order.
     pub backends: Vec<Backend>,
+    /// Stick tables.
+    pub tables: Vec<crate::rules::table::TableSettings>,
 }
 
 /// The merged `global` sections.
@@ -362,6 +365,10 @@ pub struct Frontend {
     pub monitor_net: Vec<ipnet::IpNet>,
     /// `option httpchk`: the monitor's answer is an HTTP status line.
     pub http_check: bool,
+    /// Its rules.
+    pub rules: Arc<rules::FrontRules>,
+    /// Of a `listen`: its back half, whose rules are the frontend's own.
+    pub own_backend: Option<BackendId>,
     /// `default_backend`; for a `listen`, its own back half.
     pub default_backend: Option<BackendId>,
     /// `maxconn`; `None`: no limit but the global one.
@@ -399,6 +406,8 @@ pub struct Backend {
     pub description: Option<String>,
     /// Its servers, in file order.
     pub servers: Vec<Server>,
+    /// Its rules.
+    pub rules: Arc<rules::BackRules>,
     /// `balance`.
     pub balance: Balance,
     /// Timeouts (connect, server, queue, tunnel, server-fin, check).

@@ -55,7 +55,7 @@ pub async fn run(connection: &mut Connection, mut departure: Departure<'_>) -> R
         };
         let failed = |reason| Failure { handler, reason };
         let waited = match outcome.map_err(failed)? {
-            Outcome::Done(_) | Outcome::Over => {
+            Outcome::Done(_) | Outcome::Over | Outcome::Denied(_) => {
                 owed.remove(Handlers::only(handler));
                 continue;
             }

@@ -164,6 +164,10 @@ impl Termination {
     pub const SERVER_REFUSED: Self = Self('S', 'C');
     /// The server did not answer the connection in time.
     pub const CONNECT_TIMEOUT: Self = Self('s', 'C');
+    /// A rule refused what the client sent.
+    pub const REQUEST_REFUSED: Self = Self('P', 'R');
+    /// A rule refused what the server sent.
+    pub const RESPONSE_REFUSED: Self = Self('P', 'D');
     /// The client left during the connection to the server.
     pub const CLIENT_GONE_CONNECTING: Self = Self('C', 'C');
     /// The proxy itself ended it: it was stopped.

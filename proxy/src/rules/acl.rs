@@ -63,6 +63,12 @@ impl Condition {
         Err(keyword.fault("no conditions yet"))
     }
 
+    /// What must be there for it.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        Needs::empty()
+    }
+
     /// Evaluates it.
     #[must_use]
     pub fn holds(&self, scene: &Scene<'_>) -> Truth {

@@ -7,6 +7,7 @@
 
 pub mod acl;
 pub mod action;
+pub mod cast;
 pub mod convert;
 pub mod expr;
 pub mod fetch;
@@ -14,7 +15,9 @@ pub mod hello;
 pub mod names;
 pub mod pattern;
 pub mod ruleset;
+pub mod run;
 pub mod sample;
 pub mod scene;
+pub mod session;
 pub mod table;
 pub mod vars;

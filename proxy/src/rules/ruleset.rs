@@ -1,5 +1,7 @@
 //! Lists of rules, and how far an evaluation has got in one.
 
+use std::sync::Arc;
+
 use super::acl::{Condition, Truth};
 use super::action::{Action, Ruling};
 use super::scene::{Needs, Scene};
@@ -54,7 +56,7 @@ pub enum Step<'r> {
 pub struct Progress(usize);
 
 /// Evaluates from where `progress` stands up to the next thing to do.
-pub fn step<'r>(rules: &'r [Rule], progress: &mut Progress, scene: &Scene<'_>) -> Step<'r> {
+pub fn step<'r>(rules: &'r [Arc<Rule>], progress: &mut Progress, scene: &Scene<'_>) -> Step<'r> {
     while let Some(rule) = rules.get(progress.0) {
         let truth = rule
             .when

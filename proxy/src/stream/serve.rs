@@ -1,17 +1,21 @@
 //! One stream from the accepted socket to its log line.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use socket2::SockAddr;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::admit::{Admission, Admitted};
+use super::gate::Gate;
 use super::interface::Move;
-use super::{connect, transfer};
+use super::{connect, gate, route, transfer};
 use crate::backend::{Backend, Held};
 use crate::channel::buffer::Buffer;
 use crate::config::model::SocketOptions;
@@ -21,6 +25,7 @@ use crate::conn::end::Layer;
 use crate::conn::{Connection, Ctrl, Side};
 use crate::handshake;
 use crate::handshake::incoming::{Ended, Entrance, Incoming};
+use crate::handshake::tcp_rules::Rules;
 use crate::observe;
 use crate::observe::log::{Concurrency, LEVEL_INFO, StreamLine};
 use crate::observe::record::{DirectionRecord, Endpoint, FlowRecord, Termination, Times};
@@ -71,8 +76,13 @@ pub async fn stream(worker: Rc<Worker>, accepted: Accepted) {
     ) {
         Ok(connection) => {
             let incoming = Incoming::new(connection, source);
+            let rules = frontend.has_rules().then(|| Rules {
+                front: &frontend.config.rules,
+                setting: worker.setting(&frontend, accepted.bind),
+            });
             let entrance = Entrance::new(
                 &frontend.config,
+                rules,
                 bind.accept_proxy,
                 bind.tls.as_deref(),
                 &worker.pool,
@@ -80,7 +90,14 @@ pub async fn stream(worker: Rc<Worker>, accepted: Accepted) {
                 &worker.turns,
             );
             match handshake::incoming::run(&entrance, incoming).await {
-                Ok(incoming) => serve(&worker, &frontend, arrival, incoming).await,
+                Ok(incoming) => {
+                    let place = Arrived {
+                        frontend: &frontend,
+                        bind: accepted.bind,
+                        arrival,
+                    };
+                    serve(&worker, place, incoming).await;
+                }
                 Err(ended) => refused(&worker, &frontend, bind, arrival, &ended),
             }
         }
@@ -98,6 +115,14 @@ pub async fn stream(worker: Rc<Worker>, accepted: Accepted) {
         }
     }
     drop((permits, process_held, frontend_held));
+}
+
+/// Where and when a session began.
+#[derive(Debug, Clone, Copy)]
+struct Arrived<'a> {
+    frontend: &'a Arc<FrontendState>,
+    bind: usize,
+    arrival: Arrival,
 }
 
 /// When a connection was accepted.
@@ -118,7 +143,7 @@ fn record(
         client,
         frontend: frontend.config.name.clone(),
         backend: std::cell::OnceCell::new(),
-        server: std::cell::RefCell::new(None),
+        server: RefCell::new(None),
         times: std::cell::Cell::new(Times {
             accepted_at: arrival.at,
             accepted: arrival.instant,
@@ -134,17 +159,17 @@ fn record(
 }
 
 /// Serves a stream, from the session that its client's connection has become to its log line.
-async fn serve(
-    worker: &Rc<Worker>,
-    frontend: &Arc<FrontendState>,
-    arrival: Arrival,
-    incoming: Incoming,
-) {
-    let record = Rc::new(record(worker, frontend, arrival, incoming.source));
+async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Incoming) {
+    let Arrived {
+        frontend, arrival, ..
+    } = place;
+    let source = incoming.session.source;
+    let record = Rc::new(record(worker, frontend, arrival, source));
+    frontend.rate.count(worker.shared.clock.now());
     let living = worker.living.enter(&record, frontend);
     let mut counted = Counted::new(worker, frontend);
     greet(worker, frontend, &incoming, &record);
-    let termination = run(worker, frontend, incoming, &record, &mut counted).await;
+    let termination = run(worker, place, incoming, &record, &mut counted).await;
     drop(living);
     log(worker, frontend, &record, termination, &counted);
 }
@@ -157,6 +182,10 @@ fn refused(
     arrival: Arrival,
     ended: &Ended,
 ) {
+    // What a rule refuses is counted, and not logged.
+    if matches!(ended, Ended::Denied) {
+        frontend.denied.fetch_add(1, Ordering::Relaxed);
+    }
     let Ended::Failed {
         failure,
         silent,
@@ -222,22 +251,30 @@ fn prepare(
 
 async fn run(
     worker: &Rc<Worker>,
-    frontend: &FrontendState,
+    place: Arrived<'_>,
     mut incoming: Incoming,
     record: &Rc<FlowRecord>,
     counted: &mut Counted<'_>,
 ) -> Termination {
-    let Some(backend) = frontend
-        .config
-        .default_backend
-        .and_then(|id| worker.shared.backends.get(id.0))
-    else {
-        incoming.connection.reset();
-        return Termination::SERVER_REFUSED;
+    let frontend = place.frontend;
+    let admission = Admission {
+        worker,
+        frontend,
+        bind: place.bind,
     };
-    // The cell is set here and nowhere else.
-    let _ = record.backend.set(backend.config.name.clone());
-    counted.backend = Some((backend.clone(), backend.active.hold()));
+    let admitted = admission.admit(&mut incoming, |backend| {
+        // The cell is set here and nowhere else.
+        let _ = record.backend.set(backend.config.name.clone());
+        counted.backend = Some((backend.clone(), backend.active.hold()));
+    });
+    let Admitted {
+        backend,
+        server,
+        stores,
+    } = match admitted.await {
+        Ok(admitted) => admitted,
+        Err(refused) => return refused.end(incoming.connection, record),
+    };
     let policy = Policy::new(&frontend.config, &backend.config, worker.shared.no_splice);
     if let Err(error) = read_early(worker, &policy, &mut incoming) {
         tracing::debug!(flow = record.id, %error, "the client left before it was served");
@@ -246,7 +283,8 @@ async fn run(
     }
     let early = std::mem::replace(&mut incoming.received, Buffer::empty());
     let approach = connect::Approach {
-        backend,
+        backend: &backend,
+        preferred: server,
         client: &incoming,
         data_follows: !early.held().is_empty(),
         record,
@@ -260,6 +298,27 @@ async fn run(
             return termination;
         }
     };
+    route::store(
+        stores,
+        &reached.server,
+        &worker.shared.tables,
+        worker.shared.clock.now(),
+    );
+    let Incoming {
+        connection: client,
+        session,
+        proxy,
+        ..
+    } = incoming;
+    let session = Rc::new(RefCell::new(session));
+    let site = gate::Site {
+        worker,
+        frontend,
+        bind: place.bind,
+        backend: &backend,
+        server: &reached.server,
+    };
+    let gate = Gate::new(site, &session, proxy);
     counted.server = Some((reached.server, reached.held));
     if frontend.config.log.logasap {
         worker.logger.stream(
@@ -272,13 +331,15 @@ async fn run(
         smallest_buffer: worker.shared.global.bufsize,
         policy,
         early,
+        gate,
         availability: worker.shared.availability.clone(),
         limits: IdleLimits::new(&frontend.config.timeouts, &backend.config.timeouts),
         independent_streams: frontend.config.independent_streams
             || backend.config.independent_streams,
     };
-    let client = incoming.connection;
+    let account = worker.accounts.open(session, record);
     let ending = transfer::run(setup, client, reached.connection, record.clone()).await;
+    account.close(worker.shared.clock.now());
     reached.side.passed(Move::Disconnect).pass(Move::Close);
     ending
 }

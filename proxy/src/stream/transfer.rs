@@ -23,6 +23,7 @@ use crate::offload::Availability;
 use crate::offload::path::{Engine as PathEngine, Policy};
 use crate::offload::redirect::engine::Engine;
 use crate::offload::redirect::flow::{Failure, RedirectFlow};
+use crate::stream::gate::{Gate, Opened};
 use crate::stream::idle::IdleLimits;
 use crate::sys;
 
@@ -44,6 +45,8 @@ pub struct Setup {
     pub policy: Policy,
     /// What was read of the client before the server was reached.
     pub early: Buffer,
+    /// What the server sends first has to pass here.
+    pub gate: Option<Box<Gate>>,
     /// Which engines there are.
     pub availability: Arc<Availability>,
     /// How long it may be idle.
@@ -78,6 +81,8 @@ struct DataPhase {
     /// Why a direction lost its target, kept until the other one has brought what it can.
     failed: Option<(Side, io::Error)>,
     idle: Option<Pin<Box<Sleep>>>,
+    /// A rule wants the client dropped without a packet.
+    silent: bool,
 }
 
 /// Moves the flow until it ends; closes or resets both connections. Returns how it ended.
@@ -152,6 +157,7 @@ impl DataPhase {
             active: [now; 2],
             failed: None,
             idle: None,
+            silent: false,
         }
     }
 
@@ -201,6 +207,27 @@ impl DataPhase {
                 Side::Client => (client, server),
                 Side::Server => (server, client),
             };
+            if source == Side::Server
+                && let Some(gate) = &mut self.setup.gate
+            {
+                let Poll::Ready(opened) = gate.poll(to, from, cx) else {
+                    continue;
+                };
+                self.setup.gate = None;
+                match opened {
+                    Opened::Pass(first) => self.channels[s].put_held(first),
+                    Opened::Last(first) => {
+                        self.channels[s].put_held(first);
+                        self.channels[s].end();
+                        self.channels[t].end();
+                    }
+                    Opened::Failed(error) => return self.failed_by(source, &error),
+                    Opened::Refused { silent } => {
+                        self.silent = silent;
+                        return Poll::Ready(Termination::RESPONSE_REFUSED);
+                    }
+                }
+            }
             let turn = pump::turn(&mut self.channels[s], from, to, &self.setup.pool, cx);
             let turn = match turn {
                 Ok(turn) => turn,
@@ -271,6 +298,7 @@ impl DataPhase {
 
     fn is_due(&self) -> bool {
         self.wanted.is_some()
+            && self.setup.gate.is_none()
             && self.failed.is_none()
             && matches!(self.mover, Mover::User)
             && self.setup.policy.is_due(
@@ -420,12 +448,20 @@ impl DataPhase {
         for direction in [&self.record.up, &self.record.down] {
             direction.settle_kernel();
         }
-        for connection in self.connections {
-            if termination == Termination::NORMAL {
-                connection.close();
-            } else {
-                connection.reset();
-            }
+        let [client, server] = self.connections;
+        // What a rule refuses is ended, not cut: its client has got nothing that is incomplete.
+        let in_order = termination == Termination::NORMAL;
+        if self.silent {
+            client.vanish();
+        } else if in_order || termination == Termination::RESPONSE_REFUSED {
+            client.close();
+        } else {
+            client.reset();
+        }
+        if in_order {
+            server.close();
+        } else {
+            server.reset();
         }
         if let Mover::Redirect(flow) = self.mover {
             flow.release();
