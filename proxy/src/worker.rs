@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, broadcast};
 use tokio::task::LocalSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::backend::census::SessionRate;
 use crate::backend::{Backend, Gauge};
@@ -27,7 +28,7 @@ use crate::offload::Availability;
 use crate::rules::run::{Scratch, Setting};
 use crate::rules::scene::{Millis, Place};
 use crate::rules::table::Tables;
-use crate::stream::account::Accounts;
+use crate::stream::account::{self, Accounts};
 use crate::stream::serve::{self, Accepted};
 use crate::tls::{BindContext, Contexts};
 
@@ -301,6 +302,9 @@ async fn supervise(
     }
     let mut draining = drain.clone();
     let mut is_draining = false;
+    let mut accounting = tokio::time::interval(account::INTERVAL);
+    accounting.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let counts = worker.shared.tables.iter().next().is_some();
     loop {
         tokio::select! {
             () = drain.reached(Phase::Stopping) => return Ok(()),
@@ -310,6 +314,13 @@ async fn supervise(
                 acceptors.shutdown().await;
             }
             () = worker.shared.idle(), if is_draining => return Ok(()),
+            _ = accounting.tick(), if counts => {
+                let now = worker.shared.clock.now();
+                worker.accounts.settle(now);
+                if worker.number == 0 {
+                    worker.shared.tables.expire(now);
+                }
+            }
             request = requests.recv() => match request {
                 Ok(Request::ShowLiving) => worker.show_living(),
                 Err(broadcast::error::RecvError::Lagged(_)) => {}

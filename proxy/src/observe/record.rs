@@ -186,6 +186,18 @@ impl fmt::Display for Termination {
     }
 }
 
+/// How urgent the line of a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogLevel {
+    /// As streams are.
+    #[default]
+    Usual,
+    /// As a rule says, 0 (emerg) to 7 (debug).
+    Level(u8),
+    /// A rule says that there shall be none.
+    Silent,
+}
+
 /// When things happened, counted from the accept.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
@@ -220,6 +232,8 @@ pub struct FlowRecord {
     pub down: Rc<DirectionRecord>,
     /// Connection attempts beyond the first.
     pub retries: Cell<u32>,
+    /// How urgent its line is.
+    pub log_level: Cell<LogLevel>,
     /// Why it is not on the path that was asked for.
     pub why: Cell<Option<Why>>,
     /// What ended in the client's connection and in the server's, layer by layer.

@@ -10,7 +10,7 @@ use super::sample::{Kind, Value};
 use super::scene::{Millis, Scene};
 use super::table::Tracked;
 use super::vars::Vars;
-use crate::observe::record::Endpoint;
+use crate::observe::record::{Endpoint, LogLevel};
 
 /// What rules have made of a connection so far. It goes from the connection's handlers to its
 /// stream, and what it tracks is given back when it is dropped.
@@ -26,18 +26,6 @@ pub struct Session {
     pub vars: RefCell<Vars>,
     /// `set-log-level`.
     pub log_level: LogLevel,
-}
-
-/// What `set-log-level` said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogLevel {
-    /// Nothing.
-    #[default]
-    Unsaid,
-    /// This level, 0 (emerg) to 7 (debug).
-    Level(u8),
-    /// The stream is not logged.
-    Silent,
 }
 
 /// What an action asks of the connection's socket.

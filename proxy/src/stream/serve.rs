@@ -28,7 +28,7 @@ use crate::handshake::incoming::{Ended, Entrance, Incoming};
 use crate::handshake::tcp_rules::Rules;
 use crate::observe;
 use crate::observe::log::{Concurrency, LEVEL_INFO, StreamLine};
-use crate::observe::record::{DirectionRecord, Endpoint, FlowRecord, Termination, Times};
+use crate::observe::record::{DirectionRecord, Endpoint, FlowRecord, LogLevel, Termination, Times};
 use crate::offload::path::Policy;
 use crate::stream::idle::IdleLimits;
 use crate::sys::socket;
@@ -153,6 +153,7 @@ fn record(
         up: Rc::new(DirectionRecord::default()),
         down: Rc::new(DirectionRecord::default()),
         retries: std::cell::Cell::new(0),
+        log_level: Default::default(),
         why: std::cell::Cell::new(None),
         ends: Default::default(),
     }
@@ -267,11 +268,13 @@ async fn run(
         let _ = record.backend.set(backend.config.name.clone());
         counted.backend = Some((backend.clone(), backend.active.hold()));
     });
+    let admitted = admitted.await;
+    record.log_level.set(incoming.session.log_level);
     let Admitted {
         backend,
         server,
         stores,
-    } = match admitted.await {
+    } = match admitted {
         Ok(admitted) => admitted,
         Err(refused) => return refused.end(incoming.connection, record),
     };
@@ -337,9 +340,10 @@ async fn run(
         independent_streams: frontend.config.independent_streams
             || backend.config.independent_streams,
     };
-    let account = worker.accounts.open(session, record);
+    let account = worker.accounts.open(Rc::clone(&session), record);
     let ending = transfer::run(setup, client, reached.connection, record.clone()).await;
     account.close(worker.shared.clock.now());
+    record.log_level.set(session.borrow().log_level);
     reached.side.passed(Move::Disconnect).pass(Move::Close);
     ending
 }
@@ -409,6 +413,7 @@ fn log(
     // `logasap` has logged a stream that got as far as its server.
     let logged = options.logasap && record.times.get().connected.is_some();
     if !options.tcplog
+        || record.log_level.get() == LogLevel::Silent
         || logged
         || (options.dontlognull && moved == 0)
         || (options.dontlog_normal && normal)
