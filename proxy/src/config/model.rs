@@ -91,6 +91,8 @@ pub struct Global {
     pub gid: Option<u32>,
     /// `chroot`.
     pub chroot: Option<PathBuf>,
+    /// `guard xdp` lines.
+    pub guards: Vec<GuardSetting>,
     /// `tune.ssl.cachesize`: how many TLS sessions are kept to be resumed; 0: none.
     pub tls_session_cache: usize,
 }
@@ -118,9 +120,30 @@ impl Default for Global {
             uid: None,
             gid: None,
             chroot: None,
+            guards: Vec::new(),
             tls_session_cache: tls::DEFAULT_SESSION_CACHE,
         }
     }
+}
+
+/// A `guard xdp` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuardSetting {
+    /// The interface.
+    pub interface: String,
+    /// Where the program runs; `None`: in the driver if it can.
+    pub mode: Option<GuardMode>,
+    /// Where it was written.
+    pub position: Position,
+}
+
+/// Where on an interface's way the guard runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuardMode {
+    /// In the driver.
+    Native,
+    /// In the stack, right behind the driver.
+    Generic,
 }
 
 /// One `log` line.
