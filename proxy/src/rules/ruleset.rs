@@ -1,6 +1,7 @@
 //! Lists of rules, and how far an evaluation has got in one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::acl::{Condition, Truth};
 use super::action::{Action, Ruling};
@@ -35,8 +36,19 @@ pub struct Rule {
     pub action: Action,
     /// When; `None`: always.
     pub when: Option<When>,
+    /// What its condition comes to, if that is a limit on how often a source connects.
+    pub limit: Option<Limit>,
     /// Where it was written.
     pub position: Position,
+}
+
+/// How often a source may connect before a condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Connections per period.
+    pub connections: u32,
+    /// The period.
+    pub period: Duration,
 }
 
 /// What an evaluation needs next.

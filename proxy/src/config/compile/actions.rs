@@ -4,7 +4,7 @@ use super::super::diagnostic::Fault;
 use super::super::draft::rules::RuleLine;
 use super::super::keywords;
 use super::super::lexer::Word;
-use super::{Site, conditions, missing};
+use super::{Site, conditions, limits, missing};
 use crate::rules::action::{Action, Gpc, Operand, Part, Ruling};
 use crate::rules::expr::Expr;
 use crate::rules::ruleset::{Rule, Stage};
@@ -37,6 +37,7 @@ pub(super) fn rule(line: &RuleLine, stage: Stage, site: &Site<'_>) -> Result<Rul
     let action = call.compile()?;
     Ok(Rule {
         action,
+        limit: limits::of(condition, site),
         when: conditions::when(condition, line, stage, place(stage), site)?,
         position: name.position.clone(),
     })

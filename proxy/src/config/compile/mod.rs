@@ -2,6 +2,7 @@
 
 mod actions;
 mod conditions;
+mod limits;
 mod routes;
 
 use std::collections::HashMap;
@@ -34,6 +35,9 @@ struct Site<'a> {
     names: Names<'a>,
     /// Those of its `defaults`, and its own.
     acls: [Acls; 2],
+    tables: &'a [TableSettings],
+    /// The tables in which connection rules track every source so far.
+    tracked: [Option<TableId>; 3],
 }
 
 impl Site<'_> {
@@ -87,6 +91,8 @@ pub(super) fn compile(draft: &Draft, diagnostics: &mut Diagnostics) -> Compiled 
         let mut site = Site {
             names,
             acls: Default::default(),
+            tables: &tables,
+            tracked: [None; 3],
         };
         let (front, back) = proxy_rules(proxy, &mut site, diagnostics);
         if proxy.kind.has_front() {
@@ -147,7 +153,11 @@ fn one_line(
         // What a `defaults` says of the other half is no concern of this one.
         RuleKind::Connection | RuleKind::Session if !proxy.kind.has_front() => {}
         RuleKind::Response if !proxy.kind.has_back() => {}
-        RuleKind::Connection => front.connection.push(Arc::new(rule(Stage::Connection)?)),
+        RuleKind::Connection => {
+            let rule = rule(Stage::Connection)?;
+            limits::note(line, &rule, site);
+            front.connection.push(Arc::new(rule));
+        }
         RuleKind::Session => front.session.push(Arc::new(rule(Stage::Session)?)),
         RuleKind::Request => {
             let rule = Arc::new(rule(Stage::Request)?);
