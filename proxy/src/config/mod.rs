@@ -22,7 +22,7 @@ mod keywords;
 mod preprocess;
 mod resolve;
 mod section;
-mod tls;
+pub(crate) mod tls;
 
 use std::sync::Arc;
 

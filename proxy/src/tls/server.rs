@@ -151,10 +151,8 @@ impl ServerState {
             .certificate
             .as_ref()
             .map(|path| loader.certificate(path, position, ""));
-        let choices = versions::choices(&settings.parameters, |remark| {
-            loader.warn(position, remark);
-        })
-        .map_err(|reason| loader.error(position, reason));
+        let choices = versions::choices(&settings.parameters)
+            .map_err(|reason| loader.error(position, reason));
         let host = verify_host(settings, loader);
         // Only now, so that one run tells all faults of the line.
         let roots = given(roots)?;

@@ -18,7 +18,7 @@ pub(crate) fn parameter(
     settings: &mut ServerSettings,
     context: &mut Context<'_>,
 ) -> Result<bool, Fault> {
-    if send_proxy(name, value, &mut settings.send_proxy, context)? {
+    if send_proxy(name, value, &mut settings.send_proxy)? {
         return Ok(true);
     }
     let words = &mut settings.tls;
@@ -125,12 +125,7 @@ fn unquoted(text: &str) -> &str {
 }
 
 /// Reads a parameter about PROXY headers; false where it is none.
-fn send_proxy(
-    name: &Word,
-    value: &Word,
-    words: &mut SendProxyWords,
-    context: &mut Context<'_>,
-) -> Result<bool, Fault> {
+fn send_proxy(name: &Word, value: &Word, words: &mut SendProxyWords) -> Result<bool, Fault> {
     let with_name = ProxyOptions::SSL | ProxyOptions::CERT_CN;
     match name.as_str() {
         "send-proxy" => words.v1 = true,
@@ -153,13 +148,13 @@ fn send_proxy(
             words.v2 = false;
             words.options -= with_name;
         }
-        "proxy-v2-options" => words.options |= proxy_options(value, context)?,
+        "proxy-v2-options" => words.options |= proxy_options(value)?,
         _ => return Ok(false),
     }
     Ok(true)
 }
 
-fn proxy_options(value: &Word, context: &mut Context<'_>) -> Result<ProxyOptions, Fault> {
+fn proxy_options(value: &Word) -> Result<ProxyOptions, Fault> {
     let mut options = ProxyOptions::empty();
     for word in value.text.split(',') {
         options |= match word {
@@ -170,16 +165,10 @@ fn proxy_options(value: &Word, context: &mut Context<'_>) -> Result<ProxyOptions
             "cert-key" => ProxyOptions::SSL | ProxyOptions::CERT_KEY,
             "authority" => ProxyOptions::AUTHORITY,
             "crc32c" => ProxyOptions::CRC32C,
-            "unique-id" => {
-                context.diagnostics.warning(
-                    &value.position,
-                    "'unique-id' in 'proxy-v2-options' has no effect in this version: there is no 'unique-id-format'.",
-                );
-                ProxyOptions::UNIQUE_ID
-            }
+            "unique-id" => ProxyOptions::UNIQUE_ID,
             other => {
                 return Err(value.fault(format!(
-                    "'proxy-v2-options' : unknown option '{other}'; expected 'ssl', 'cert-cn', 'ssl-cipher', 'cert-sig', 'cert-key', 'authority' or 'crc32c'"
+                    "'proxy-v2-options' : unknown option '{other}'; expected 'ssl', 'cert-cn', 'ssl-cipher', 'cert-sig', 'cert-key', 'authority', 'crc32c' or 'unique-id'"
                 )));
             }
         };
