@@ -5,6 +5,8 @@
 //! refused, also in another process than the one that guards. The decisions themselves are in
 //! `underpass_common::guard`; `docs/guard.md` says what they mean for rules.
 
+pub mod attached;
+pub mod compile;
 pub mod flatten;
 pub mod plan;
 pub mod program;
