@@ -4,15 +4,22 @@
 //! `docs/stick-tables.md` tells what counts when, how entries end, and what they cost.
 
 mod column;
+mod entry;
 mod key;
+mod layout;
 mod settings;
+mod shard;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod tracked;
+mod window;
 
 pub use column::{Column, Row};
-pub use key::Key;
+pub use entry::Entry;
+pub use key::{Key, can_be_key};
 pub use settings::{Periods, StoreSet, TableSettings};
-pub use shared::{Entry, Removal, Table};
+pub use shared::{Removal, Table};
 pub use tracked::Tracked;
 
 use std::sync::Arc;
@@ -49,7 +56,7 @@ impl Tables {
         self.list.iter()
     }
 
-    /// Gives back the memory of expired entries, and tells the tables what time it is. Entries
+    /// Removes expired entries, and tells the tables what time it is. Entries
     /// expire on time without it; called about once a second, it keeps what a [`Tracked`] that is
     /// dropped (rather than released) takes for the time close to the true one.
     pub fn expire(&self, now: Millis) {

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::column::{Column, Row};
+use super::entry::Entry;
 use super::key::Key;
-use super::shared::{Entry, Table};
+use super::shard::Slot;
+use super::shared::Table;
 use crate::rules::scene::Millis;
 
 /// A hold on an entry (`track-sc`): as long as it lives, the entry neither expires nor makes room
@@ -18,9 +20,23 @@ use crate::rules::scene::Millis;
 #[derive(Debug)]
 pub struct Tracked {
     table: Arc<Table>,
+    /// Where the entry is, which does not change while it is held.
+    shard: usize,
+    slot: Slot,
+    ended: bool,
 }
 
 impl Tracked {
+    /// Takes over a hold on an entry, and the connection that counts for it.
+    pub(super) fn new(table: Arc<Table>, shard: usize, slot: Slot) -> Self {
+        Self {
+            table,
+            shard,
+            slot,
+            ended: false,
+        }
+    }
+
     /// The table.
     #[must_use]
     pub fn table(&self) -> &Arc<Table> {
@@ -30,7 +46,9 @@ impl Tracked {
     /// The entry's key.
     #[must_use]
     pub fn key(&self) -> Key {
-        unreachable!("nothing is tracked yet")
+        self.table.with_held(self.shard, None, |shard, layout| {
+            shard.key(self.slot, layout)
+        })
     }
 
     /// Counts a session: `sess_cnt`, `sess_rate`.
@@ -65,20 +83,46 @@ impl Tracked {
 
     /// Any change; the entry counts as touched.
     pub fn update<R>(&self, now: Millis, change: impl FnOnce(&mut Entry<'_>) -> R) -> R {
-        let _ = (now, change);
-        unreachable!("nothing is tracked yet")
+        self.table
+            .with_held(self.shard, Some(now), |shard, layout| {
+                shard.touch(self.slot, layout);
+                change(&mut shard.entry(self.slot, layout))
+            })
+    }
+
+    /// Looks at some of the entry.
+    pub fn inspect<R>(&self, now: Millis, look: impl FnOnce(&Entry<'_>) -> R) -> R {
+        self.table
+            .with_held(self.shard, Some(now), |shard, layout| {
+                look(&shard.entry(self.slot, layout))
+            })
     }
 
     /// What the entry says now.
     #[must_use]
     pub fn read(&self, now: Millis) -> Row {
-        let _ = now;
-        Row::default()
+        self.inspect(now, |entry| entry.row())
     }
 
     /// Ends the tracking. Dropping does the same at the latest time that the table knows of, which
     /// is when the entry was last touched; with the true time it lives on for the whole of `expire`.
-    pub fn release(self, now: Millis) {
-        let _ = now;
+    pub fn release(mut self, now: Millis) {
+        self.end(Some(now));
+    }
+
+    fn end(&mut self, now: Option<Millis>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.table.with_held(self.shard, now, |shard, layout| {
+            shard.entry(self.slot, layout).end_connection();
+            shard.let_go(self.slot, layout);
+        });
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.end(None);
     }
 }

@@ -1,0 +1,198 @@
+//! One entry's values.
+
+use super::column::{Column, Row};
+use super::layout::{self, Layout};
+use super::window::Window;
+
+/// An entry, while it is looked at or changed.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    pub(super) words: &'a mut [u32],
+    pub(super) layout: &'a Layout,
+    /// The time, in milliseconds.
+    pub(super) now: u64,
+}
+
+impl Entry<'_> {
+    /// A value, rates as events per period; `None`: the table does not store it.
+    #[must_use]
+    pub fn get(&self, column: Column) -> Option<u64> {
+        let at = self.layout.offset(column)?;
+        Some(if column.is_rate() {
+            self.window(at, column)
+                .read(self.ticks(), self.layout.period(column))
+        } else if layout::is_wide(column) {
+            double(self.words, at)
+        } else {
+            self.words[at].into()
+        })
+    }
+
+    /// Sets a value, cut to the 32 bits of those that do not count bytes; nothing happens where the
+    /// table does not store it. A rate is set as if so many events had come just now, and none
+    /// before.
+    pub fn set(&mut self, column: Column, value: u64) {
+        let Some(at) = self.layout.offset(column) else {
+            return;
+        };
+        let value = if layout::is_wide(column) {
+            value
+        } else {
+            u64::from(low(value))
+        };
+        if column.is_rate() {
+            let window = Window {
+                began: self.ticks(),
+                current: value,
+                previous: 0,
+            };
+            self.set_window(at, column, window);
+        } else if layout::is_wide(column) {
+            set_double(self.words, at, value);
+        } else {
+            self.words[at] = low(value);
+        }
+    }
+
+    /// How many streams track it.
+    #[must_use]
+    pub fn uses(&self) -> u32 {
+        self.words[layout::USES]
+    }
+
+    /// Counts a session: `sess_cnt`, `sess_rate`.
+    pub fn count_session(&mut self) {
+        self.add(Column::SessCnt, 1);
+        self.add(Column::SessRate, 1);
+    }
+
+    /// Counts bytes from the client: `bytes_in_cnt`, `bytes_in_rate`.
+    pub fn add_bytes_in(&mut self, bytes: u64) {
+        self.add(Column::BytesInCnt, bytes);
+        self.add(Column::BytesInRate, bytes);
+    }
+
+    /// Counts bytes to the client: `bytes_out_cnt`, `bytes_out_rate`.
+    pub fn add_bytes_out(&mut self, bytes: u64) {
+        self.add(Column::BytesOutCnt, bytes);
+        self.add(Column::BytesOutRate, bytes);
+    }
+
+    /// Increments `gpc0` and `gpc0_rate`. The new `gpc0`; where only the rate is stored, the events
+    /// of its current period; `None`: neither is.
+    pub fn inc_gpc0(&mut self) -> Option<u64> {
+        let rate = self.add(Column::Gpc0Rate, 1);
+        self.add(Column::Gpc0, 1).or(rate)
+    }
+
+    /// Increments `gpc1` and `gpc1_rate`; see [`Entry::inc_gpc0`].
+    pub fn inc_gpc1(&mut self) -> Option<u64> {
+        let rate = self.add(Column::Gpc1Rate, 1);
+        self.add(Column::Gpc1, 1).or(rate)
+    }
+
+    /// Adds to a value, which sticks at the largest that its column holds. The new value, of a rate
+    /// that of the current period; `None`: the table does not store it.
+    pub fn add(&mut self, column: Column, events: u64) -> Option<u64> {
+        let at = self.layout.offset(column)?;
+        Some(if column.is_rate() {
+            let mut window = self.window(at, column);
+            let value = window.add(events, self.ticks(), self.layout.period(column));
+            self.set_window(at, column, window);
+            value
+        } else if layout::is_wide(column) {
+            let value = double(self.words, at).saturating_add(events);
+            set_double(self.words, at, value);
+            value
+        } else {
+            self.words[at] = clamp(u64::from(self.words[at]).saturating_add(events));
+            self.words[at].into()
+        })
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn row(&self) -> Row {
+        let mut row = Row {
+            uses: self.uses(),
+            expires_in: self.layout.expire.map(|expire| {
+                let touched = double(self.words, layout::TOUCHED);
+                touched.saturating_add(expire).saturating_sub(self.now)
+            }),
+            ..Row::default()
+        };
+        for column in Column::ALL {
+            if let Some(value) = self.get(column) {
+                row.stores |= column.store();
+                row.values[column as usize] = value;
+            }
+        }
+        row
+    }
+
+    /// Counts a connection that begins: `conn_cur`, `conn_cnt`, `conn_rate`.
+    pub(super) fn start_connection(&mut self) {
+        self.add(Column::ConnCur, 1);
+        self.add(Column::ConnCnt, 1);
+        self.add(Column::ConnRate, 1);
+    }
+
+    /// One connection less in `conn_cur`, which `set table` may have set to less than there are.
+    pub(super) fn end_connection(&mut self) {
+        if let Some(at) = self.layout.offset(Column::ConnCur) {
+            self.words[at] = self.words[at].saturating_sub(1);
+        }
+    }
+
+    /// As it is when it is created: all zero.
+    pub(super) fn reset(&mut self) {
+        self.words[layout::KEY + self.layout.key_words..].fill(0);
+    }
+
+    /// The clock of windows.
+    fn ticks(&self) -> u32 {
+        low(self.now)
+    }
+
+    fn window(&self, at: usize, column: Column) -> Window {
+        let (current, previous) = if layout::is_wide(column) {
+            (double(self.words, at + 1), double(self.words, at + 3))
+        } else {
+            (self.words[at + 1].into(), self.words[at + 2].into())
+        };
+        Window {
+            began: self.words[at],
+            current,
+            previous,
+        }
+    }
+
+    fn set_window(&mut self, at: usize, column: Column, window: Window) {
+        self.words[at] = window.began;
+        if layout::is_wide(column) {
+            set_double(self.words, at + 1, window.current);
+            set_double(self.words, at + 3, window.previous);
+        } else {
+            self.words[at + 1] = clamp(window.current);
+            self.words[at + 2] = clamp(window.previous);
+        }
+    }
+}
+
+/// Two words as one number.
+pub(super) fn double(words: &[u32], at: usize) -> u64 {
+    u64::from(words[at]) | u64::from(words[at + 1]) << 32
+}
+
+pub(super) fn set_double(words: &mut [u32], at: usize, value: u64) {
+    words[at] = low(value);
+    words[at + 1] = low(value >> 32);
+}
+
+fn low(value: u64) -> u32 {
+    (value & u64::from(u32::MAX)) as u32
+}
+
+fn clamp(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
