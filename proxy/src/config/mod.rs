@@ -18,7 +18,7 @@ mod address;
 mod compile;
 mod draft;
 mod effect;
-mod keywords;
+pub(crate) mod keywords;
 mod preprocess;
 mod resolve;
 mod section;

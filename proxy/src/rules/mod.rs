@@ -7,11 +7,13 @@
 
 pub mod acl;
 pub mod action;
+mod arguments;
 pub mod cast;
 pub mod convert;
 pub mod expr;
 pub mod fetch;
 pub mod hello;
+mod known;
 pub mod names;
 pub mod pattern;
 pub mod ruleset;
