@@ -57,8 +57,9 @@ impl Acl {
             .value()
             .is_some_and(|value| self.matcher.matches(value, scene.arena));
         if matches {
+            // What matches now is taken, though it may change.
             Truth::True
-        } else if sample.value().is_none() && sample.may_change() && !scene.last_look {
+        } else if sample.may_change() && !scene.last_look {
             Truth::Unknown
         } else {
             Truth::False

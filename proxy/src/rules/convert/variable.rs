@@ -1,5 +1,7 @@
 //! Converters that keep a value for later, or forget it.
 
+use std::cmp::Ordering;
+
 use super::{Answer, Convert, answer};
 use crate::config::diagnostic::Fault;
 use crate::rules::fetch::Call;
@@ -77,8 +79,8 @@ impl Only {
             && holds(Self::IF_NOT_SET, old.is_none())
             && holds(Self::IF_EMPTY, empty)
             && holds(Self::IF_NOT_EMPTY, !empty)
-            && holds(Self::IF_GREATER, comparison.is_none_or(|c| c.is_gt()))
-            && holds(Self::IF_LESS, comparison.is_none_or(|c| c.is_lt()))
+            && holds(Self::IF_GREATER, comparison.is_none_or(Ordering::is_gt))
+            && holds(Self::IF_LESS, comparison.is_none_or(Ordering::is_lt))
     }
 }
 

@@ -37,10 +37,10 @@ impl Networks {
         for (index, pattern) in (0_u32..).zip(&patterns) {
             match *pattern {
                 AddressPattern::Net(IpNet::V4(net)) => {
-                    v4.push((net.network().to_bits(), net.broadcast().to_bits(), index))
+                    v4.push((net.network().to_bits(), net.broadcast().to_bits(), index));
                 }
                 AddressPattern::Net(IpNet::V6(net)) => {
-                    v6.push((net.network().to_bits(), net.broadcast().to_bits(), index))
+                    v6.push((net.network().to_bits(), net.broadcast().to_bits(), index));
                 }
                 AddressPattern::Masked { address, mask } => masked.push((address, mask, index)),
             }
