@@ -60,6 +60,20 @@ impl Entry<'_> {
         self.words[layout::USES]
     }
 
+    /// Milliseconds until it expires, 0 for a tracked one that only its tracking keeps; `None`: it
+    /// never does.
+    #[must_use]
+    pub fn expires_in(&self) -> Option<u64> {
+        let expire = self.layout.expire?;
+        Some(expire.saturating_sub(self.idle()))
+    }
+
+    /// Milliseconds since it was touched.
+    #[must_use]
+    pub fn idle(&self) -> u64 {
+        self.now.saturating_sub(double(self.words, layout::TOUCHED))
+    }
+
     /// Counts a session: `sess_cnt`, `sess_rate`.
     pub fn count_session(&mut self) {
         self.add(Column::SessCnt, 1);
@@ -115,10 +129,7 @@ impl Entry<'_> {
     pub fn row(&self) -> Row {
         let mut row = Row {
             uses: self.uses(),
-            expires_in: self.layout.expire.map(|expire| {
-                let touched = double(self.words, layout::TOUCHED);
-                touched.saturating_add(expire).saturating_sub(self.now)
-            }),
+            expires_in: self.expires_in(),
             ..Row::default()
         };
         for column in Column::ALL {

@@ -3,6 +3,7 @@
 mod keys;
 mod model;
 mod properties;
+pub(in crate::rules) mod rig;
 mod sharing;
 
 use std::sync::Arc;
