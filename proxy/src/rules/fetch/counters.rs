@@ -6,6 +6,7 @@
 
 use super::{Call, Fetch};
 use crate::config::diagnostic::Fault;
+use crate::rules::action::Gpc;
 use crate::rules::names::{Names, TableFacts};
 use crate::rules::sample::{Kind, Sample, Value};
 use crate::rules::scene::{Needs, Scene};
@@ -51,10 +52,8 @@ enum Operation {
     Read(Column),
     /// A column's value, divided by 1024.
     ReadKilo(Column),
-    /// `gpc0` and its rate, incremented.
-    IncrementGpc0,
-    /// `gpc1` and its rate, incremented.
-    IncrementGpc1,
+    /// A general purpose counter and its rate, incremented.
+    Increment(Gpc),
     /// A column's value, which becomes 0.
     Clear(Column),
     /// `conn_cnt`, incremented.
@@ -137,8 +136,8 @@ fn operation(what: &str) -> Option<Operation> {
         "get_gpt0" => Operation::Read(Column::Gpt0),
         "kbytes_in" => Operation::ReadKilo(Column::BytesInCnt),
         "kbytes_out" => Operation::ReadKilo(Column::BytesOutCnt),
-        "inc_gpc0" => Operation::IncrementGpc0,
-        "inc_gpc1" => Operation::IncrementGpc1,
+        "inc_gpc0" => Operation::Increment(Gpc::Zero),
+        "inc_gpc1" => Operation::Increment(Gpc::One),
         "clr_gpc0" => Operation::Clear(Column::Gpc0),
         "clr_gpc1" => Operation::Clear(Column::Gpc1),
         "updt_conn_cnt" => Operation::UpdateConnCnt,
@@ -161,8 +160,8 @@ fn stored(
         Operation::Read(column) | Operation::ReadKilo(column) | Operation::Clear(column) => {
             column.store()
         }
-        Operation::IncrementGpc0 => StoreSet::GPC0 | StoreSet::GPC0_RATE,
-        Operation::IncrementGpc1 => StoreSet::GPC1 | StoreSet::GPC1_RATE,
+        Operation::Increment(Gpc::Zero) => StoreSet::GPC0 | StoreSet::GPC0_RATE,
+        Operation::Increment(Gpc::One) => StoreSet::GPC1 | StoreSet::GPC1_RATE,
         Operation::UpdateConnCnt => StoreSet::CONN_CNT,
         Operation::Tracked | Operation::Trackers => return Ok(table),
     };
@@ -339,8 +338,9 @@ impl Fetch for Counter {
             Operation::ReadKilo(column) => {
                 place.inspect(scene, |entry| entry.get(column).map(|bytes| bytes >> 10))
             }
-            Operation::IncrementGpc0 => place.update(scene, |entry| entry.inc_gpc0().or(Some(0))),
-            Operation::IncrementGpc1 => place.update(scene, |entry| entry.inc_gpc1().or(Some(0))),
+            Operation::Increment(counter) => {
+                place.update(scene, |entry| entry.increment(counter).or(Some(0)))
+            }
             Operation::Clear(column) => place.update(scene, |entry| {
                 let value = entry.get(column);
                 entry.set(column, 0);
