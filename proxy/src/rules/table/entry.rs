@@ -3,6 +3,7 @@
 use super::column::{Column, Row};
 use super::layout::{self, Layout};
 use super::window::Window;
+use crate::rules::action::Gpc;
 
 /// An entry, while it is looked at or changed.
 #[derive(Debug)]
@@ -60,6 +61,20 @@ impl Entry<'_> {
         self.words[layout::USES]
     }
 
+    /// Milliseconds until it expires, 0 for a tracked one that only its tracking keeps; `None`: it
+    /// never does.
+    #[must_use]
+    pub fn expires_in(&self) -> Option<u64> {
+        let expire = self.layout.expire?;
+        Some(expire.saturating_sub(self.idle()))
+    }
+
+    /// Milliseconds since it was touched.
+    #[must_use]
+    pub fn idle(&self) -> u64 {
+        self.now.saturating_sub(double(self.words, layout::TOUCHED))
+    }
+
     /// Counts a session: `sess_cnt`, `sess_rate`.
     pub fn count_session(&mut self) {
         self.add(Column::SessCnt, 1);
@@ -78,17 +93,15 @@ impl Entry<'_> {
         self.add(Column::BytesOutRate, bytes);
     }
 
-    /// Increments `gpc0` and `gpc0_rate`. The new `gpc0`; where only the rate is stored, the events
-    /// of its current period; `None`: neither is.
-    pub fn inc_gpc0(&mut self) -> Option<u64> {
-        let rate = self.add(Column::Gpc0Rate, 1);
-        self.add(Column::Gpc0, 1).or(rate)
-    }
-
-    /// Increments `gpc1` and `gpc1_rate`; see [`Entry::inc_gpc0`].
-    pub fn inc_gpc1(&mut self) -> Option<u64> {
-        let rate = self.add(Column::Gpc1Rate, 1);
-        self.add(Column::Gpc1, 1).or(rate)
+    /// Increments a general purpose counter and its rate. The counter's new value; where only the
+    /// rate is stored, the events of its current period; `None`: neither is.
+    pub fn increment(&mut self, counter: Gpc) -> Option<u64> {
+        let (counter, rate) = match counter {
+            Gpc::Zero => (Column::Gpc0, Column::Gpc0Rate),
+            Gpc::One => (Column::Gpc1, Column::Gpc1Rate),
+        };
+        let of_period = self.add(rate, 1);
+        self.add(counter, 1).or(of_period)
     }
 
     /// Adds to a value, which sticks at the largest that its column holds. The new value, of a rate
@@ -108,26 +121,6 @@ impl Entry<'_> {
             self.words[at] = clamp(u64::from(self.words[at]).saturating_add(events));
             self.words[at].into()
         })
-    }
-
-    /// All of it.
-    #[must_use]
-    pub fn row(&self) -> Row {
-        let mut row = Row {
-            uses: self.uses(),
-            expires_in: self.layout.expire.map(|expire| {
-                let touched = double(self.words, layout::TOUCHED);
-                touched.saturating_add(expire).saturating_sub(self.now)
-            }),
-            ..Row::default()
-        };
-        for column in Column::ALL {
-            if let Some(value) = self.get(column) {
-                row.stores |= column.store();
-                row.values[column as usize] = value;
-            }
-        }
-        row
     }
 
     /// Counts a connection that begins: `conn_cur`, `conn_cnt`, `conn_rate`.
@@ -176,6 +169,24 @@ impl Entry<'_> {
             self.words[at + 1] = clamp(window.current);
             self.words[at + 2] = clamp(window.previous);
         }
+    }
+}
+
+impl Row {
+    /// All of an entry.
+    pub(super) fn of(entry: &Entry<'_>) -> Self {
+        let mut row = Self {
+            uses: entry.uses(),
+            expires_in: entry.expires_in(),
+            ..Self::default()
+        };
+        for column in Column::ALL {
+            if let Some(value) = entry.get(column) {
+                row.stores |= column.store();
+                row.values[column as usize] = value;
+            }
+        }
+        row
     }
 }
 

@@ -11,7 +11,7 @@ mod settings;
 mod shard;
 mod shared;
 #[cfg(test)]
-mod tests;
+pub(in crate::rules) mod tests;
 mod tracked;
 mod window;
 

@@ -131,7 +131,7 @@ impl Table {
     /// What an entry says; looking does not touch it. `None`: there is none.
     #[must_use]
     pub fn lookup(&self, key: &Key, now: Millis) -> Option<Row> {
-        self.inspect(key, now, |entry| entry.row())
+        self.inspect(key, now, Row::of)
     }
 
     /// Looks at some of an entry, which does not touch it. `None`: there is none.
@@ -243,7 +243,7 @@ impl Table {
             let mut shard = lock(&self.shards[place]);
             shard.advance(now);
             for slot in shard.slots() {
-                let row = shard.entry(slot, &self.layout).row();
+                let row = Row::of(&shard.entry(slot, &self.layout));
                 if row.uses == 0 && which(&row) {
                     self.discard(place, &mut shard, slot);
                 }
@@ -266,7 +266,7 @@ impl Table {
                     if shard.is_expired(slot, &self.layout) {
                         return None;
                     }
-                    let row = shard.entry(slot, &self.layout).row();
+                    let row = Row::of(&shard.entry(slot, &self.layout));
                     Some((shard.key(slot, &self.layout), row))
                 })
                 .collect(),

@@ -7,6 +7,7 @@ use super::entry::Entry;
 use super::key::Key;
 use super::shard::Slot;
 use super::shared::Table;
+use crate::rules::action::Gpc;
 use crate::rules::scene::Millis;
 
 /// A hold on an entry (`track-sc`): as long as it lives, the entry neither expires nor makes room
@@ -53,7 +54,9 @@ impl Tracked {
 
     /// Counts a session: `sess_cnt`, `sess_rate`.
     pub fn started_session(&self, now: Millis) {
-        self.update(now, |entry| entry.count_session());
+        self.update(now, |entry| {
+            entry.count_session();
+        });
     }
 
     /// Counts bytes from the client: `bytes_in_cnt`, `bytes_in_rate`.
@@ -66,14 +69,19 @@ impl Tracked {
         self.update(now, |entry| entry.add_bytes_out(bytes));
     }
 
-    /// Increments `gpc0` and `gpc0_rate`; see [`Entry::inc_gpc0`].
-    pub fn inc_gpc0(&self, now: Millis) -> Option<u64> {
-        self.update(now, |entry| entry.inc_gpc0())
+    /// Increments a general purpose counter and its rate; see [`Entry::increment`].
+    pub fn increment(&self, counter: Gpc, now: Millis) -> Option<u64> {
+        self.update(now, |entry| entry.increment(counter))
     }
 
-    /// Increments `gpc1` and `gpc1_rate`; see [`Entry::inc_gpc0`].
+    /// Increments `gpc0` and `gpc0_rate`; see [`Entry::increment`].
+    pub fn inc_gpc0(&self, now: Millis) -> Option<u64> {
+        self.increment(Gpc::Zero, now)
+    }
+
+    /// Increments `gpc1` and `gpc1_rate`; see [`Entry::increment`].
     pub fn inc_gpc1(&self, now: Millis) -> Option<u64> {
-        self.update(now, |entry| entry.inc_gpc1())
+        self.increment(Gpc::One, now)
     }
 
     /// Sets `gpt0`, if the table stores it.
@@ -101,7 +109,7 @@ impl Tracked {
     /// What the entry says now.
     #[must_use]
     pub fn read(&self, now: Millis) -> Row {
-        self.inspect(now, |entry| entry.row())
+        self.inspect(now, Row::of)
     }
 
     /// Ends the tracking. Dropping does the same at the latest time that the table knows of, which

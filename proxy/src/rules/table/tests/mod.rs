@@ -3,12 +3,14 @@
 mod keys;
 mod model;
 mod properties;
+pub(in crate::rules) mod rig;
 mod sharing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Column, Key, Periods, Removal, StoreSet, Table, TableSettings};
+use crate::rules::action::Gpc;
 use crate::rules::sample::{Kind, Value};
 use crate::rules::scene::Millis;
 
@@ -104,8 +106,8 @@ fn counters_stick_at_their_largest_and_settings_are_cut() {
     let key = int(&table, 1);
     table.update(&key, Millis(1), |entry| {
         entry.set(Column::Gpc0, u64::from(u32::MAX) - 1);
-        assert_eq!(entry.inc_gpc0(), Some(u32::MAX.into()));
-        assert_eq!(entry.inc_gpc0(), Some(u32::MAX.into()));
+        assert_eq!(entry.increment(Gpc::Zero), Some(u32::MAX.into()));
+        assert_eq!(entry.increment(Gpc::Zero), Some(u32::MAX.into()));
         entry.set(Column::Gpc0, 4_294_967_299);
         assert_eq!(entry.get(Column::Gpc0), Some(3));
         entry.set(Column::ConnRate, 5);
@@ -243,7 +245,7 @@ fn entries_are_removed_and_listed() {
     };
     assert_eq!(listed(), (0..600).filter(|n| *n != 5).collect::<Vec<_>>());
     table.update(&int(&table, 7), Millis(1), |entry| {
-        entry.set(Column::Gpc0, 1)
+        entry.set(Column::Gpc0, 1);
     });
     table.clear(Millis(1), |row| row.get(Column::Gpc0) == Some(0));
     assert_eq!(listed(), [7]);

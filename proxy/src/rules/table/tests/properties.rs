@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::model::{Model, rate};
 use super::{int, settings};
+use crate::rules::action::Gpc;
 use crate::rules::scene::Millis;
 use crate::rules::table::window::Window;
 use crate::rules::table::{Column, Removal, Table, TableSettings, Tracked};
@@ -76,10 +77,10 @@ impl Pair {
         }
     }
 
-    fn apply(&mut self, event: Event) {
+    fn apply(&mut self, event: &Event) {
         self.model.expire(self.now);
         let now = Millis(self.now);
-        match event {
+        match *event {
             Event::Wait(time) => self.now += time,
             Event::Touch(key) => {
                 let done = self.table.update(&int(&self.table, key), now, |_| ());
@@ -104,7 +105,7 @@ impl Pair {
                     self.tracked.push((key, tracked));
                 }
             }
-            Event::Release(which) => self.let_go(which, |tracked, now| tracked.release(now)),
+            Event::Release(which) => self.let_go(which, Tracked::release),
             // The last event's time is the latest that the table knows of.
             Event::Drop(which) => {
                 self.table.expire(now);
@@ -112,7 +113,7 @@ impl Pair {
             }
             Event::Session(which) => self.count(
                 which,
-                |tracked, now| tracked.started_session(now),
+                Tracked::started_session,
                 &[Column::SessCnt, Column::SessRate],
                 1,
             ),
@@ -136,7 +137,9 @@ impl Pair {
             ),
             Event::Increment(key) => {
                 let key_of = int(&self.table, key);
-                let value = self.table.update(&key_of, now, |entry| entry.inc_gpc1());
+                let value = self
+                    .table
+                    .update(&key_of, now, |entry| entry.increment(Gpc::One));
                 let expected = self.model.obtain(key, self.now).map(|entry| {
                     entry.count(&[Column::Gpc1, Column::Gpc1Rate], self.now, 1);
                     entry.key
@@ -255,12 +258,12 @@ proptest! {
             ..settings(size)
         });
         for event in events {
-            pair.apply(event);
+            pair.apply(&event);
         }
         pair.model.expire(pair.now);
         pair.compare_all(9);
         while !pair.tracked.is_empty() {
-            pair.let_go(0, |tracked, now| tracked.release(now));
+            pair.let_go(0, Tracked::release);
         }
         pair.compare_all(9);
     }
@@ -313,11 +316,11 @@ proptest! {
             ..settings(1024)
         });
         for key in 0..1024 {
-            pair.apply(Event::Touch(key));
+            pair.apply(&Event::Touch(key));
             pair.now += 1;
         }
         for event in events {
-            pair.apply(event);
+            pair.apply(&event);
             pair.now += 1;
         }
         pair.model.expire(pair.now);

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{int, settings};
+use crate::rules::action::Gpc;
 use crate::rules::scene::Millis;
 use crate::rules::table::{Column, Table, TableSettings};
 
@@ -46,7 +47,7 @@ fn totals_are_exact() {
                     let count = random(100_000);
                     tracked.add_bytes_in(count, now);
                     bytes.fetch_add(count, Ordering::Relaxed);
-                    table.update(&key, now, |entry| entry.inc_gpc1());
+                    table.update(&key, now, |entry| entry.increment(Gpc::One));
                     assert_eq!(tracked.key(), key);
                     held.push(tracked);
                     if held.len() > 20 {
@@ -94,7 +95,10 @@ fn the_size_is_never_exceeded() {
                     let key = int(table, i64::try_from(random(100_000)).expect("small"));
                     if random(3) == 0 {
                         held.extend(table.track(&key, now).map(|tracked| (key.clone(), tracked)));
-                    } else if table.update(&key, now, |entry| entry.inc_gpc0()).is_none() {
+                    } else if table
+                        .update(&key, now, |entry| entry.increment(Gpc::Zero))
+                        .is_none()
+                    {
                         assert!(held.len() > 1, "there are untracked entries to evict");
                     }
                     if random(20) == 0 {
