@@ -21,6 +21,8 @@ pub const NOTE_BYTES: usize = 116;
 pub const ALLOWED: u32 = u32::MAX;
 /// In place of a rule's slot: there is no rate limit.
 pub const NO_RULE: u32 = u32::MAX;
+/// [`ListenerKey::address`]: every address of the family.
+pub const EVERY_ADDRESS: [u8; 16] = [0; 16];
 /// [`Rule::how`]: the packet is dropped.
 pub const DROP: u32 = 0;
 /// [`Rule::how`]: the packet is answered with a reset.
@@ -32,7 +34,7 @@ pub const PROGRAM: &str = "underpass_guard";
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenerKey {
-    /// The address; all zero: every address of the family.
+    /// The address, that of IPv4 as IPv6 writes it, or [`EVERY_ADDRESS`].
     pub address: [u8; 16],
     /// The port.
     pub port: u16,
@@ -100,6 +102,18 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// That of a SYN which is refused for `reason` by a rule that refuses as `how` says.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(reason: Reason, how: u32) -> Self {
+        match (reason, how == RESET) {
+            (Reason::Network, false) => Self::NetworkDropped,
+            (Reason::Network, true) => Self::NetworkReset,
+            (Reason::Rate, false) => Self::RateDropped,
+            (Reason::Rate, true) => Self::RateReset,
+        }
+    }
+
     /// All of them, by number.
     pub const ALL: [Self; 7] = [
         Self::Passed,
@@ -136,21 +150,9 @@ pub enum Judgement {
         rule: u32,
         /// Why.
         reason: Reason,
+        /// Whether it is so at every address: then the destination may be another host's.
+        everywhere: bool,
     },
-}
-
-impl Judgement {
-    /// What is counted, given how the refusing rule refuses.
-    #[inline(always)]
-    #[must_use]
-    pub fn outcome(reason: Reason, how: u32) -> Outcome {
-        match (reason, how == RESET) {
-            (Reason::Network, false) => Outcome::NetworkDropped,
-            (Reason::Network, true) => Outcome::NetworkReset,
-            (Reason::Rate, false) => Outcome::RateDropped,
-            (Reason::Rate, true) => Outcome::RateReset,
-        }
-    }
 }
 
 /// The rules as they can be looked up.
@@ -208,32 +210,31 @@ pub fn judge<T: Tables>(syn: &Syn, tables: &T) -> Judgement {
     let guarded = match tables.listener(&key) {
         Some(guarded) => guarded,
         None => {
-            key.address = [0; 16];
+            key.address = EVERY_ADDRESS;
             match tables.listener(&key) {
                 Some(guarded) => guarded,
                 None => return Judgement::Unguarded,
             }
         }
     };
-    judge_source(syn.family, &syn.source, &guarded, generation, tables)
+    judge_source(&key, &guarded, &syn.source, tables)
 }
 
 /// What the rules of a listener say of a source.
 #[inline(always)]
 pub fn judge_source<T: Tables>(
-    family: Family,
-    source: &[u8; 16],
+    key: &ListenerKey,
     guarded: &Guarded,
-    generation: u8,
+    source: &[u8; 16],
     tables: &T,
 ) -> Judgement {
-    let scope = scope(guarded.policy, generation);
-    let network = match family {
-        Family::V4 => {
-            let [.., a, b, c, d] = *source;
-            tables.network_v4(&key_v4(scope, [a, b, c, d]))
-        }
-        Family::V6 => tables.network_v6(&key_v6(scope, source)),
+    let everywhere = key.address == EVERY_ADDRESS;
+    let scope = scope(guarded.policy, key.generation);
+    let network = if key.family == Family::V4 as u8 {
+        let [.., a, b, c, d] = *source;
+        tables.network_v4(&key_v4(scope, [a, b, c, d]))
+    } else {
+        tables.network_v6(&key_v6(scope, source))
     };
     match network {
         Some(ALLOWED) => return Judgement::Allow,
@@ -241,6 +242,7 @@ pub fn judge_source<T: Tables>(
             return Judgement::Refuse {
                 rule,
                 reason: Reason::Network,
+                everywhere,
             };
         }
         None => {}
@@ -258,6 +260,7 @@ pub fn judge_source<T: Tables>(
         Judgement::Refuse {
             rule: guarded.rate_rule,
             reason: Reason::Rate,
+            everywhere,
         }
     }
 }

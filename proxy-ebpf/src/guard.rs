@@ -3,8 +3,13 @@
 use core::intrinsics::{AtomicOrdering, atomic_cxchg};
 use core::ptr;
 
+use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
-use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
+use aya_ebpf::bindings::{
+    BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NOT_FWDED,
+    BPF_FIB_LKUP_RET_PROHIBIT, BPF_FIB_LKUP_RET_UNREACHABLE, bpf_fib_lookup,
+};
+use aya_ebpf::helpers::{self, bpf_ktime_get_coarse_ns, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
@@ -67,12 +72,19 @@ pub fn underpass_guard(ctx: XdpContext) -> u32 {
     let Some(syn) = frame::parse(&packet) else {
         return XDP_PASS;
     };
-    let (rule, reason) = match guard::judge(&syn, &Maps) {
+    let (rule, reason, everywhere) = match guard::judge(&syn, &Maps) {
         Judgement::Unguarded => return XDP_PASS,
         Judgement::Pass => return count_and(Outcome::Passed, XDP_PASS),
         Judgement::Allow => return count_and(Outcome::Allowed, XDP_PASS),
-        Judgement::Refuse { rule, reason } => (rule, reason),
+        Judgement::Refuse {
+            rule,
+            reason,
+            everywhere,
+        } => (rule, reason, everywhere),
     };
+    if everywhere && is_forwarded(&ctx, &syn) {
+        return count_and(Outcome::Forwarded, XDP_PASS);
+    }
     let how = GUARD_RULES.get(rule).map_or(guard::DROP, |rule| rule.how);
     add_one(GUARD_REFUSED.get_ptr_mut(rule));
     let action = if how == RESET && answer(&ctx, &syn).is_some() {
@@ -80,7 +92,7 @@ pub fn underpass_guard(ctx: XdpContext) -> u32 {
     } else {
         XDP_DROP
     };
-    count_and(Judgement::outcome(reason, how), action)
+    count_and(Outcome::of(reason, how), action)
 }
 
 /// A frame's linear part, which holds its headers.
@@ -173,6 +185,59 @@ impl guard::Tables for Maps {
 }
 
 const BPF_NOEXIST: u64 = 1;
+
+/// Whether this host forwards the frame to another one instead of taking it. Cheap where it forwards
+/// nothing.
+#[inline(always)]
+fn is_forwarded(ctx: &XdpContext, syn: &Syn) -> bool {
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
+    // SAFETY: all-zero is a valid value: integers and arrays of them.
+    let mut route: bpf_fib_lookup = unsafe { core::mem::zeroed() };
+    route.ifindex = ctx.ingress_ifindex() as u32;
+    route.l4_protocol = 6;
+    route.sport = syn.source_port.to_be();
+    route.dport = syn.destination_port.to_be();
+    match syn.family {
+        Family::V4 => {
+            route.family = AF_INET;
+            route.__bindgen_anon_3.ipv4_src = words(&syn.source)[3];
+            route.__bindgen_anon_4.ipv4_dst = words(&syn.destination)[3];
+        }
+        Family::V6 => {
+            route.family = AF_INET6;
+            route.__bindgen_anon_3.ipv6_src = words(&syn.source);
+            route.__bindgen_anon_4.ipv6_dst = words(&syn.destination);
+        }
+    }
+    let size = size_of::<bpf_fib_lookup>() as i32;
+    // SAFETY: the context is the one the kernel gave this program; `route` is of the size said.
+    let answer = unsafe { helpers::bpf_fib_lookup(ctx.as_ptr(), &raw mut route, size, 0) };
+    // Below zero is an error; all but these are ways to another host.
+    answer >= 0
+        && !matches!(
+            answer as u32,
+            BPF_FIB_LKUP_RET_BLACKHOLE
+                | BPF_FIB_LKUP_RET_UNREACHABLE
+                | BPF_FIB_LKUP_RET_PROHIBIT
+                | BPF_FIB_LKUP_RET_NOT_FWDED
+                | BPF_FIB_LKUP_RET_FWD_DISABLED
+        )
+}
+
+/// An address as the kernel keeps it.
+#[inline(always)]
+fn words(address: &[u8; 16]) -> [u32; 4] {
+    let word = |at: usize| {
+        u32::from_ne_bytes([
+            address[at],
+            address[at + 1],
+            address[at + 2],
+            address[at + 3],
+        ])
+    };
+    [word(0), word(4), word(8), word(12)]
+}
 
 /// Turns the SYN into the reset that answers it; `None`, and the frame is to be dropped, where the
 /// kernel does not let it be shortened.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use thiserror::Error;
 use underpass_common::guard::bucket::Rate;
 use underpass_common::guard::frame::{Family, mapped};
-use underpass_common::guard::{DROP, RESET};
+use underpass_common::guard::{DROP, EVERY_ADDRESS, RESET};
 
 use super::flatten::flatten;
 
@@ -233,7 +233,7 @@ fn rate(limit: &RateLimit) -> Result<Rate, PlanError> {
 
 /// What the program looks a listener up by: one key, or one per family.
 fn listener_keys((address, port): Listener) -> Vec<(Family, [u8; 16], u16)> {
-    let every = |family| (family, [0; 16], port);
+    let every = |family| (family, EVERY_ADDRESS, port);
     match address {
         None => vec![every(Family::V4), every(Family::V6)],
         Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => vec![every(Family::V4)],

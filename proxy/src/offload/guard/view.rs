@@ -2,15 +2,18 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use aya::maps::MapError;
 use aya::maps::lpm_trie::Key;
 use underpass_common::guard::bucket::{self, Rate};
+use underpass_common::guard::frame::Family;
 use underpass_common::guard::{
-    self, Guarded, Judgement, ListenerKey, Outcome, RESET, Reason, Rule, SCOPE_BITS, SourceKey,
+    self, EVERY_ADDRESS, Guarded, Judgement, ListenerKey, Outcome, RESET, Reason, Rule, SCOPE_BITS,
+    SourceKey,
 };
 
 use super::GuardError;
@@ -152,20 +155,17 @@ impl<T: Borrow<Tables>> View<T> {
             if key.generation != generation || key.family != family(source) as u8 {
                 continue;
             }
-            let judgement = guard::judge_source(
-                family(source),
-                &octets(source),
-                &guarded,
-                generation,
-                &reader,
-            );
-            let Judgement::Refuse { rule: slot, reason } = judgement else {
+            let judgement = guard::judge_source(&key, &guarded, &octets(source), &reader);
+            let Judgement::Refuse {
+                rule: slot, reason, ..
+            } = judgement
+            else {
                 continue;
             };
             let place = (slot, reason == Reason::Rate);
             let refusal = match refusals.entry(place) {
-                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::btree_map::Entry::Vacant(entry) => {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
                     let rule = self.rule(slot)?;
                     let length = (rule.note_length as usize).min(rule.note.len());
                     entry.insert(Refusal {
@@ -210,11 +210,10 @@ const EMPTY: Rule = Rule {
 
 /// The listener behind a key.
 fn listener(key: &ListenerKey) -> Listener {
-    let address = match (key.address, key.family) {
-        ([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 4) => {
-            IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)
-        }
-        (address, _) => from_octets(address),
+    let address = if key.address == EVERY_ADDRESS && key.family == Family::V4 as u8 {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    } else {
+        from_octets(key.address)
     };
     (Some(address), key.port)
 }

@@ -29,11 +29,11 @@ pub(super) const CLIENT: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub(super) const SERVER: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 impl Spec {
-    /// A plain SYN from `source` to port 80.
+    /// A plain SYN from `source` to port 80 of this host, whichever it is.
     pub(super) fn syn(source: IpAddr) -> Self {
         let destination = match source {
-            IpAddr::V4(_) => "192.0.2.80",
-            IpAddr::V6(_) => "2001:db8::80",
+            IpAddr::V4(_) => "127.0.0.1",
+            IpAddr::V6(_) => "::1",
         };
         Self {
             tags: Vec::new(),

@@ -192,6 +192,7 @@ fn naive(
         })
     };
     let exact = of(&|address| address == Some(destination.0));
+    let everywhere = exact.is_none();
     let Some(policy) = exact.or_else(|| of(&|address| address.is_none_or(|a| a == every))) else {
         return Judgement::Unguarded;
     };
@@ -202,6 +203,7 @@ fn naive(
                 Verdict::Deny { rule, .. } => Judgement::Refuse {
                     rule,
                     reason: Reason::Network,
+                    everywhere,
                 },
             };
         }
@@ -222,6 +224,7 @@ fn naive(
         } else {
             Reason::Rate
         },
+        everywhere,
     }
 }
 

@@ -116,7 +116,7 @@ fn an_exact_address_goes_before_every_address() {
         networks: vec![(net("::/0"), deny(9, How::Drop))],
         ..policy(&[80])
     };
-    let Some(mut program) = loaded(&plan(vec![exact("192.0.2.80", 7), every])) else {
+    let Some(mut program) = loaded(&plan(vec![exact("127.0.0.2", 7), every])) else {
         return;
     };
     let to = |destination: &str, source: &str| Spec {
@@ -124,22 +124,22 @@ fn an_exact_address_goes_before_every_address() {
         ..Spec::syn(ip(source))
     };
     assert_eq!(
-        run(&mut program, &to("192.0.2.80", "1.2.3.4").build()).0,
+        run(&mut program, &to("127.0.0.2", "1.2.3.4").build()).0,
         Action::Drop
     );
     assert_eq!(
-        run(&mut program, &to("192.0.2.81", "1.2.3.4").build()).0,
+        run(&mut program, &to("127.0.0.1", "1.2.3.4").build()).0,
         Action::Pass
     );
     assert_eq!(
-        run(&mut program, &to("2001:db8::1", "2001:db8::2").build()).0,
+        run(&mut program, &to("::1", "2001:db8::2").build()).0,
         Action::Drop
     );
     let view = View::of(program.tables());
     let why = view.why(ip("1.2.3.4")).expect("an answer");
     assert_eq!(why.len(), 1);
     assert_eq!(why[0].rule, 7);
-    assert_eq!(why[0].listeners, [(Some(ip("192.0.2.80")), 80)]);
+    assert_eq!(why[0].listeners, [(Some(ip("127.0.0.2")), 80)]);
     assert_eq!(why[0].until, None);
 }
 
