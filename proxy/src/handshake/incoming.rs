@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use super::turns::Turns;
+use super::turns::{Turn, Turns};
 use super::{
     DEFAULT_TIMEOUT, Failure, Handlers, Outcome, accept_proxy, accept_session, health, monitor_in,
     send_last_chunk, ssl, tcp_rules,
@@ -213,6 +213,10 @@ pub async fn run(entrance: &Entrance<'_>, mut incoming: Incoming) -> Result<Inco
                     .connection
                     .abort_read(LAST_WORDS, &mut history)
                     .await;
+            } else {
+                let connection = &mut incoming.connection;
+                connection.fail(failure.layer(), failure.reason.clone());
+                tracing::debug!(condition = %connection.condition(), "a client was given up");
             }
             Err(Ended::Failed {
                 failure,
@@ -223,12 +227,27 @@ pub async fn run(entrance: &Entrance<'_>, mut incoming: Incoming) -> Result<Inco
     }
 }
 
-/// Remembers what a handler found, before its task waits for anything.
-pub(super) fn note_wait(connection: &Connection, outcome: &Result<Outcome, Reason>) {
+/// A turn in the worker's queue for cryptography, for the handler that needs one.
+pub(super) async fn turn_for(handler: Handler, turns: &Turns) -> Option<Turn<'_>> {
+    match handler {
+        Handler::Ssl => Some(turns.take().await),
+        _ => None,
+    }
+}
+
+/// Remembers what a handler found, before its task waits for anything, and passes its turn on.
+pub(super) async fn after_try(
+    connection: &Connection,
+    outcome: &Result<Outcome, Reason>,
+    turn: Option<Turn<'_>>,
+) {
     match outcome {
         Ok(Outcome::Input) => connection.found_empty(),
         Ok(Outcome::Output) => connection.found_full(),
         _ => {}
+    }
+    if let Some(turn) = turn {
+        turn.pass().await;
     }
 }
 
@@ -250,25 +269,18 @@ async fn work(
     owed: &mut Handlers,
 ) -> Result<Outcome, Failure> {
     while let Some(handler) = owed.first() {
+        let turn = turn_for(handler, entrance.turns).await;
         let outcome = match handler {
             Handler::MonitorIn => monitor_in::step(entrance, incoming),
             Handler::Health => health::step(entrance, incoming),
             Handler::SendLastChunk => send_last_chunk::step(incoming),
             Handler::AcceptProxy => accept_proxy::step(entrance, incoming),
             Handler::TcpRules => Ok(tcp_rules::connection(entrance, incoming)),
-            Handler::Ssl => {
-                let turn = entrance.turns.take().await;
-                let outcome = ssl::accept(entrance, incoming);
-                note_wait(&incoming.connection, &outcome);
-                turn.pass().await;
-                outcome
-            }
+            Handler::Ssl => ssl::accept(entrance, incoming),
             Handler::AcceptSession => Ok(accept_session::step(entrance, incoming)),
             Handler::SendProxy => Ok(Outcome::DONE),
         };
-        if handler != Handler::Ssl {
-            note_wait(&incoming.connection, &outcome);
-        }
+        after_try(&incoming.connection, &outcome, turn).await;
         let failed = |reason| Failure { handler, reason };
         match outcome.map_err(failed)? {
             Outcome::Done(more) => {

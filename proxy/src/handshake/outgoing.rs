@@ -1,6 +1,6 @@
 //! Runs the handlers of a connection to a server.
 
-use super::incoming::note_wait;
+use super::incoming::{after_try, turn_for};
 use super::turns::Turns;
 use super::{Failure, Handlers, Outcome, send_proxy, ssl};
 use crate::conn::Connection;
@@ -39,20 +39,12 @@ pub async fn run(connection: &mut Connection, mut departure: Departure<'_>) -> R
         connection.secure(session);
     }
     while let Some(handler) = owed.first() {
+        let turn = turn_for(handler, departure.turns).await;
         let outcome = match handler {
-            Handler::SendProxy => {
-                let outcome = send_proxy::step(connection, &mut departure);
-                note_wait(connection, &outcome);
-                outcome
-            }
-            _ => {
-                let turn = departure.turns.take().await;
-                let outcome = ssl::connect(connection);
-                note_wait(connection, &outcome);
-                turn.pass().await;
-                outcome
-            }
+            Handler::SendProxy => send_proxy::step(connection, &mut departure),
+            _ => ssl::connect(connection),
         };
+        after_try(connection, &outcome, turn).await;
         let failed = |reason| Failure { handler, reason };
         let waited = match outcome.map_err(failed)? {
             Outcome::Done(_) | Outcome::Over | Outcome::Denied(_) => {

@@ -201,20 +201,21 @@ fn plain(address: IpAddr) -> IpAddr {
 
 /// HAProxy's accept date: `23/Nov/2026:05:55:55.123`, local time.
 fn date(at: SystemTime) -> String {
+    let millis = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_millis());
+    let t = local(at);
+    format!(
+        "{:02}/{}/{}:{:02}:{:02}:{:02}.{:03}",
+        t.day, MONTHS[t.month], t.year, t.hour, t.minute, t.second, millis
+    )
+}
+
+fn local(at: SystemTime) -> LocalTime {
     let since = at
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    let t = local_time(since.as_secs() as i64);
-    format!(
-        "{:02}/{}/{}:{:02}:{:02}:{:02}.{:03}",
-        t.day,
-        MONTHS[t.month],
-        t.year,
-        t.hour,
-        t.minute,
-        t.second,
-        since.subsec_millis()
-    )
+    local_time(since.as_secs() as i64)
 }
 
 const MONTHS: [&str; 12] = [
@@ -427,38 +428,26 @@ fn frame(
     text: &str,
 ) -> String {
     let priority = u32::from(target.facility) * 8 + u32::from(level);
-    let since = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
     match target.format {
         LogFormat::Raw => text.to_owned(),
         LogFormat::Short => format!("<{level}>{text}"),
         LogFormat::Rfc3164 => {
-            let LocalTime {
-                month,
-                day,
-                hour,
-                minute,
-                second,
-                ..
-            } = local_time(since.as_secs() as i64);
+            let t = local(now);
             format!(
-                "<{priority}>{} {day:2} {hour:02}:{minute:02}:{second:02} {tag}[{pid}]: {text}",
-                MONTHS[month]
+                "<{priority}>{} {:2} {:02}:{:02}:{:02} {tag}[{pid}]: {text}",
+                MONTHS[t.month], t.day, t.hour, t.minute, t.second
             )
         }
         LogFormat::Rfc5424 => {
-            let LocalTime {
-                year,
-                month,
-                day,
-                hour,
-                minute,
-                second,
-            } = local_time(since.as_secs() as i64);
-            let month = month + 1;
+            let t = local(now);
             format!(
-                "<{priority}>1 {year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02} - {tag} {pid} - - {text}"
+                "<{priority}>1 {}-{:02}-{:02}T{:02}:{:02}:{:02} - {tag} {pid} - - {text}",
+                t.year,
+                t.month + 1,
+                t.day,
+                t.hour,
+                t.minute,
+                t.second
             )
         }
     }

@@ -246,9 +246,13 @@ async fn attempt(approach: &Approach<'_>, server: &Server) -> Result<Connection,
         },
         turns: approach.turns,
     };
-    handshake::outgoing::run(&mut connection, departure)
-        .await
-        .map_err(Trouble::Handshake)?;
+    let introduced = handshake::outgoing::run(&mut connection, departure).await;
+    introduced.map_err(|failure| {
+        connection.fail(failure.layer(), failure.reason.clone());
+        let condition = connection.condition();
+        tracing::debug!(flow = approach.record.id, %condition, "a server was given up");
+        Trouble::Handshake(failure)
+    })?;
     Ok(connection)
 }
 

@@ -17,6 +17,7 @@ use crate::channel::sizing::Sizing;
 use crate::channel::{Channel, Flags, UserPath};
 use crate::conn::data::ssl;
 use crate::conn::end::{Layer, Reason};
+use crate::conn::state::View;
 use crate::conn::{Connection, Ctrl, Side};
 use crate::observe::record::{FlowRecord, Termination, Why};
 use crate::offload::Availability;
@@ -78,8 +79,8 @@ struct DataPhase {
     unwatched: bool,
     started: Instant,
     active: [Instant; 2],
-    /// Why a direction lost its target, kept until the other one has brought what it can.
-    failed: Option<(Side, io::Error)>,
+    /// Who failed first as a target; the other direction goes on until it has brought what it can.
+    failed: Option<Side>,
     idle: Option<Pin<Box<Sleep>>>,
     /// A rule wants the client dropped without a packet.
     silent: bool,
@@ -176,7 +177,7 @@ impl DataPhase {
                 .poll(&self.connections, &self.record, cx)
                 .map(|result| match result {
                     Ok(()) => Termination::NORMAL,
-                    Err(failure) => explain(&failure, &self.record),
+                    Err(failure) => explain(failure, &self.record, &mut self.connections),
                 }),
         };
         if ended.is_ready() {
@@ -240,12 +241,19 @@ impl DataPhase {
                 Stop::Yielded => yielded = true,
                 Stop::SourceFailed(error) => return self.failed_by(source, &error),
                 Stop::TargetFailed(error) => {
-                    let reason = ssl::reason(&error);
-                    self.record.note_end(source.other(), Layer::Data, reason);
+                    let target = source.other();
+                    note_failure(
+                        &self.record,
+                        &mut self.connections,
+                        target,
+                        Layer::Data,
+                        ssl::reason(&error),
+                    );
+                    tracing::debug!(flow = self.record.id, side = %target, %error, "the target failed");
                     // What the failed side sent before is still readable: the other direction
                     // goes on until it has brought it.
                     self.channels[t].cut();
-                    self.failed.get_or_insert((source.other(), error));
+                    self.failed.get_or_insert(target);
                 }
             }
         }
@@ -268,12 +276,10 @@ impl DataPhase {
 
     /// Whether the user-space directions have nothing left to do.
     fn user_end(&mut self) -> Option<Termination> {
-        if let Some((side, error)) = &self.failed {
+        if let Some(side) = self.failed {
             // The direction from the failed side has brought everything, or cannot.
             let from_failed = self.channels[side.index()].flags();
             if from_failed.intersects(Flags::SHUT_OUT | Flags::ERR_OUT | Flags::ERR_IN) {
-                let (side, error) = (*side, error.to_string());
-                tracing::debug!(flow = self.record.id, %side, error, "the target failed");
                 return Some(reset_by(side));
             }
             return None;
@@ -285,8 +291,14 @@ impl DataPhase {
             .then_some(Termination::NORMAL)
     }
 
-    fn failed_by(&self, side: Side, error: &io::Error) -> Poll<Termination> {
-        self.record.note_end(side, Layer::Data, ssl::reason(error));
+    fn failed_by(&mut self, side: Side, error: &io::Error) -> Poll<Termination> {
+        note_failure(
+            &self.record,
+            &mut self.connections,
+            side,
+            Layer::Data,
+            ssl::reason(error),
+        );
         tracing::debug!(flow = self.record.id, %side, %error, "the source failed");
         Poll::Ready(reset_by(side))
     }
@@ -299,7 +311,7 @@ impl DataPhase {
     fn is_due(&self) -> bool {
         self.wanted.is_some()
             && self.setup.gate.is_none()
-            && self.failed.is_none()
+            && !self.connections.iter().any(has_failed)
             && matches!(self.mover, Mover::User)
             && self.setup.policy.is_due(
                 self.record.up.bytes() + self.record.down.bytes(),
@@ -448,12 +460,17 @@ impl DataPhase {
         for direction in [&self.record.up, &self.record.down] {
             direction.settle_kernel();
         }
-        let [client, server] = self.connections;
         // What a rule refuses is ended, not cut: its client has got nothing that is incomplete.
         let in_order = termination == Termination::NORMAL;
+        let refused = termination == Termination::RESPONSE_REFUSED;
+        if !(in_order || refused) {
+            let [client, server] = self.connections.each_ref().map(Connection::condition);
+            tracing::debug!(flow = self.record.id, ?termination, %client, %server, "a flow was cut");
+        }
+        let [client, server] = self.connections;
         if self.silent {
             client.vanish();
-        } else if in_order || termination == Termination::RESPONSE_REFUSED {
+        } else if in_order || refused {
             client.close();
         } else {
             client.reset();
@@ -490,12 +507,38 @@ fn reset_by(side: Side) -> Termination {
     }
 }
 
-fn explain(failure: &Failure, record: &FlowRecord) -> Termination {
+fn has_failed(connection: &Connection) -> bool {
+    connection.view().contains(View::ERR)
+}
+
+/// One side failed without our doing.
+fn note_failure(
+    record: &FlowRecord,
+    connections: &mut [Connection; 2],
+    side: Side,
+    layer: Layer,
+    reason: Reason,
+) {
+    record.note_end(side, layer, reason.clone());
+    connections[side.index()].fail(layer, reason);
+}
+
+fn explain(
+    failure: Failure,
+    record: &FlowRecord,
+    connections: &mut [Connection; 2],
+) -> Termination {
     match failure {
         Failure::Side(side, error) => {
             tracing::debug!(flow = record.id, %side, %error, "an offloaded flow failed");
-            record.note_end(*side, Layer::Socket, Reason::from(error));
-            reset_by(*side)
+            note_failure(
+                record,
+                connections,
+                side,
+                Layer::Socket,
+                Reason::from(&error),
+            );
+            reset_by(side)
         }
         Failure::Internal(error) => {
             tracing::warn!(flow = record.id, %error, "an offloaded flow was given up");
