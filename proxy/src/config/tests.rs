@@ -9,6 +9,7 @@ use super::*;
 
 mod monitor;
 mod refusals;
+mod rules;
 mod send_proxy;
 mod tls_bind;
 mod tls_server;
