@@ -9,6 +9,7 @@ use super::*;
 
 mod monitor;
 mod refusals;
+mod remote;
 mod send_proxy;
 mod tls_bind;
 mod tls_server;

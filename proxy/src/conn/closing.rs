@@ -251,6 +251,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::conn::Ctrl;
 
     /// A connection of the current runtime, and its peer.
     fn pair() -> (Connection, UnixStream) {

@@ -37,7 +37,8 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inet(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix@{}", path.display()),
+            // Whoever asks has chosen it, and it ends up in logs.
+            Self::Unix(path) => write!(f, "unix@{}", path.as_os_str().as_bytes().escape_ascii()),
             Self::Name(name, port) => write!(f, "{name}:{port}"),
         }
     }
