@@ -10,6 +10,7 @@ use super::*;
 mod monitor;
 mod refusals;
 mod rules;
+mod remote;
 mod send_proxy;
 mod tls_bind;
 mod tls_server;
