@@ -58,7 +58,9 @@ fn every_end_is_counted(layout: Layout, path: Path) {
         config
             .frontend("stick-table type ip size 100 expire 1m store conn_cur")
             .frontend("tcp-request connection track-sc0 src")
-            .frontend(format!("tcp-request connection reject if {{ sc0_conn_cur gt {MOST} }}"))
+            .frontend(format!(
+                "tcp-request connection reject if {{ sc0_conn_cur gt {MOST} }}"
+            ))
             .frontend("tcp-request inspect-delay 10s")
             .frontend("tcp-request content reject if { req.payload(0,4) -m str EVIL }")
             .frontend("tcp-request content accept if { req.len ge 4 }");

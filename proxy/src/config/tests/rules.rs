@@ -131,27 +131,67 @@ fn wrong_lines_are_refused_at_their_word() {
         ("tcp-request connection do-resolve", 24, "not available"),
         ("tcp-request connection capture", 24, "HTTP"),
         ("tcp-request connection close", 24, "cannot be used"),
-        ("tcp-request content expect-proxy layer4", 21, "cannot be used"),
-        ("tcp-request connection set-log-level info", 24, "cannot be used"),
+        (
+            "tcp-request content expect-proxy layer4",
+            21,
+            "cannot be used",
+        ),
+        (
+            "tcp-request connection set-log-level info",
+            24,
+            "cannot be used",
+        ),
         ("tcp-request connection expect-proxy", 24, "layer4"),
-        ("tcp-request connection reject now", 31, "unexpected argument 'now'"),
+        (
+            "tcp-request connection reject now",
+            31,
+            "unexpected argument 'now'",
+        ),
         ("tcp-request connection reject if", 31, ""),
         ("tcp-request connection reject if nobody", 34, "nobody"),
         ("tcp-request connection reject if { src", 34, ""),
-        ("tcp-request connection reject if { sorc 1.2.3.4 }", 36, "did you mean 'src'"),
+        (
+            "tcp-request connection reject if { sorc 1.2.3.4 }",
+            36,
+            "did you mean 'src'",
+        ),
         ("tcp-request connection reject if { src 1.2.3 }", 40, ""),
-        ("tcp-request connection reject if { src 1.2.3.4/33 }", 40, ""),
+        (
+            "tcp-request connection reject if { src 1.2.3.4/33 }",
+            40,
+            "",
+        ),
         ("tcp-request connection reject if { req.len 0 }", 36, ""),
-        ("tcp-request session reject if { req.ssl_sni -m found }", 33, ""),
-        ("tcp-request connection reject if { src -f /nowhere.lst }", 43, "/nowhere.lst"),
-        ("tcp-request connection track-sc0 src", 34, "unable to find stick-table 'p'"),
+        (
+            "tcp-request session reject if { req.ssl_sni -m found }",
+            33,
+            "",
+        ),
+        (
+            "tcp-request connection reject if { src -f /nowhere.lst }",
+            43,
+            "/nowhere.lst",
+        ),
+        (
+            "tcp-request connection track-sc0 src",
+            34,
+            "unable to find stick-table 'p'",
+        ),
         ("tcp-request connection track-sc0 src table t", 44, "'t'"),
-        ("tcp-request connection track-sc0 src tabel t", 38, "'tabel'"),
+        (
+            "tcp-request connection track-sc0 src tabel t",
+            38,
+            "'tabel'",
+        ),
         ("tcp-request connection track-sc3 src", 24, ""),
         ("tcp-request connection sc-inc-gpc0", 24, "0 to 2"),
         ("tcp-request connection sc-inc-gpc0(7)", 24, "0 to 2"),
         ("tcp-request connection set-var(x) src", 24, "sess.name"),
-        ("tcp-request connection set-var(sess.x src", 24, "missing ')'"),
+        (
+            "tcp-request connection set-var(sess.x src",
+            24,
+            "missing ')'",
+        ),
         ("tcp-request connection set-mark many", 33, "many"),
         ("tcp-request connection set-tos 256", 32, "256"),
         ("tcp-request content set-log-level loud", 35, "loud"),
@@ -171,12 +211,28 @@ fn wrong_lines_are_refused_at_their_word() {
         ("stick-table type name size 1", 18, "unknown type 'name'"),
         ("stick-table type ip size 0", 26, "invalid size"),
         ("stick-table type ip len 5 size 1", 25, "'len'"),
-        ("stick-table type ip size 1 store conn_curr", 34, "did you mean 'conn_cur'"),
+        (
+            "stick-table type ip size 1 store conn_curr",
+            34,
+            "did you mean 'conn_cur'",
+        ),
         ("stick-table type ip size 1 store conn_rate", 34, "period"),
-        ("stick-table type ip size 1 store conn_cnt(5s)", 34, "no argument"),
-        ("stick-table type ip size 1 store conn_rate(0)", 34, "may not be 0"),
+        (
+            "stick-table type ip size 1 store conn_cnt(5s)",
+            34,
+            "no argument",
+        ),
+        (
+            "stick-table type ip size 1 store conn_rate(0)",
+            34,
+            "may not be 0",
+        ),
         ("stick-table type ip size 1 store gpc0,gpc0", 34, "already"),
-        ("stick-table type ip size 1 srvkey name", 28, "not available"),
+        (
+            "stick-table type ip size 1 srvkey name",
+            28,
+            "not available",
+        ),
         ("stick-table type ip size 1 forever", 28, "unknown argument"),
     ];
     for (text, column, words) in front {
@@ -198,7 +254,12 @@ fn wrong_lines_are_refused_at_their_word() {
     }
     refused("defaults", "stick-table type ip size 1", 1, "defaults");
     refused("defaults", "use_backend x", 1, "defaults");
-    refused("defaults", "tcp-request connection reject", 1, "have a name");
+    refused(
+        "defaults",
+        "tcp-request connection reject",
+        1,
+        "have a name",
+    );
     let global = [
         ("guard", 1, "'xdp'"),
         ("guard tc eth0", 7, "got 'tc'"),

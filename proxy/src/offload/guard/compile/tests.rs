@@ -86,7 +86,10 @@ fn ruling(config: &Config, source: IpAddr) -> Ruling {
 /// What the plan says: the first network that contains the source.
 fn planned(plan: &Plan, source: IpAddr) -> Option<Verdict> {
     let policy = plan.policies.first()?;
-    let found = policy.networks.iter().find(|(net, _)| net.contains(&source));
+    let found = policy
+        .networks
+        .iter()
+        .find(|(net, _)| net.contains(&source));
     found.map(|(_, verdict)| *verdict)
 }
 
@@ -102,8 +105,14 @@ fn placed(rules: &str) -> Vec<bool> {
 #[test]
 fn rules_go_to_the_guard_as_far_as_the_source_decides_alone() {
     let table = [
-        (" tcp-request connection reject if { src 10.0.0.0/8 }\n", vec![true]),
-        (" tcp-request connection reject if { dst_port 80 }\n", vec![false]),
+        (
+            " tcp-request connection reject if { src 10.0.0.0/8 }\n",
+            vec![true],
+        ),
+        (
+            " tcp-request connection reject if { dst_port 80 }\n",
+            vec![false],
+        ),
         // What is refused anyway may be refused earlier.
         (
             " tcp-request connection reject if { dst_port 80 }\n tcp-request connection silent-drop if { src 10.0.0.1 }\n",
@@ -150,10 +159,16 @@ fn a_limit_keeps_its_number_period_and_place() {
 fn monitors_are_left_to_the_daemon() {
     let rules = " monitor-net 10.1.0.0/16\n tcp-request connection reject if { src 10.0.0.0/8 }\n";
     let plan = compile(&load(rules)).plan;
-    assert_eq!(planned(&plan, "10.1.2.3".parse().unwrap()), Some(Verdict::Allow));
+    assert_eq!(
+        planned(&plan, "10.1.2.3".parse().unwrap()),
+        Some(Verdict::Allow)
+    );
     assert!(matches!(
         planned(&plan, "10.2.2.3".parse().unwrap()),
-        Some(Verdict::Deny { how: How::Reset, .. })
+        Some(Verdict::Deny {
+            how: How::Reset,
+            ..
+        })
     ));
 }
 
@@ -171,8 +186,9 @@ fn network() -> impl Strategy<Value = String> {
 fn rule() -> impl Strategy<Value = String> {
     let action = prop::sample::select(vec!["accept", "reject", "silent-drop"]);
     let word = prop::sample::select(vec!["if", "unless"]);
-    let term = (any::<bool>(), prop::collection::vec(network(), 1..4))
-        .prop_map(|(not, nets)| format!("{}{{ src {} }}", if not { "!" } else { "" }, nets.join(" ")));
+    let term = (any::<bool>(), prop::collection::vec(network(), 1..4)).prop_map(|(not, nets)| {
+        format!("{}{{ src {} }}", if not { "!" } else { "" }, nets.join(" "))
+    });
     let all = prop::collection::vec(term, 1..3).prop_map(|terms| terms.join(" "));
     let any = prop::collection::vec(all, 1..3).prop_map(|all| all.join(" or "));
     (action, word, any)
@@ -185,7 +201,9 @@ fn source() -> impl Strategy<Value = IpAddr> {
         (octet.clone(), octet.clone(), octet.clone())
             .prop_map(|(a, b, c)| IpAddr::from([10, a, b, c])),
         (octet.clone(), octet).prop_map(|(a, b)| {
-            format!("2001:db8:{a:x}:{b:x}::1").parse().expect("an address")
+            format!("2001:db8:{a:x}:{b:x}::1")
+                .parse()
+                .expect("an address")
         }),
         Just(IpAddr::from([8, 8, 8, 8])),
     ]
