@@ -200,7 +200,6 @@ const ANSWERS: &[(&str, Option<&str>)] = &[
         r#"'str(foobar),regsub("(o+)(b)","<\1\2\0>")'"#,
         Some("f<ooboob>ar"),
     ),
-    (r#"'str(foobar),regsub("o","\x41\n")'"#, Some("fA%0Aobar")),
     (r#"'str(foobar),regsub("^","-",g)'"#, Some("-foobar")),
     (r#"'str(foobar),regsub("o*","-",g)'"#, Some("-f--b-a-r-")),
     ("str(teeee),strcmp(txn.t)", Some("1")),
