@@ -16,7 +16,7 @@ use super::GuardError;
 use super::plan::{Compiled, MOST_LISTENERS, MOST_NETWORKS, Plan, PlanError, RuleKey};
 use crate::sys::rcu;
 
-/// Sources that a rate is kept for; the kernel forgets the longest unseen for new ones. About 120
+/// Sources that a rate is kept for; the kernel forgets the longest unseen for new ones. 96
 /// bytes each, allocated at start.
 pub const SOURCES: u32 = 65_536;
 /// Rules that a guard may ever have had.
