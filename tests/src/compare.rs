@@ -7,6 +7,7 @@
 //! `UNDERPASS_COMPARE=haproxy` runs cases under haproxy alone, to try what it does.
 
 mod case;
+mod secure;
 mod servers;
 
 use std::fmt::Write as _;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, ensure};
 
 pub use case::{Case, Expected, Step, Visit, after, from, release};
 
+use crate::certs::{Certs, Leaf};
 use crate::daemon::{self, BOUND, Daemon, Launch};
 use crate::netns::Topology;
 use crate::peer::{End, PATIENCE, Peer};
@@ -87,10 +89,16 @@ pub fn check(case: &Case) {
     }
     let net = Topology::loopback().expect("a host");
     let _servers = net.server.run(Servers::start).expect("servers");
+    let certs = case.is_tls().then(|| {
+        let certs = Certs::new();
+        certs.issue("front", &Leaf::new("front.example"));
+        certs.issue("client", &Leaf::new("client.example"));
+        certs
+    });
     let mut complaints = String::new();
     let mut logs = Vec::new();
     for program in &programs {
-        match run(case, program, &net) {
+        match run(case, program, &net, certs.as_ref()) {
             Ok((verdicts, log)) => {
                 for (number, (visit, verdict)) in case.visits().zip(&verdicts).enumerate() {
                     if !verdict.is(&visit.expected, &visit.payload()) {
@@ -118,23 +126,32 @@ pub fn check(case: &Case) {
             "logged by haproxy: {theirs:#?}\nlogged by us: {ours:#?}"
         );
     }
-    assert!(complaints.is_empty(), "{complaints}{}", case.text("…"));
+    assert!(complaints.is_empty(), "{complaints}{}", case.text("…", "…"));
 }
 
 /// Runs a case under one program.
-fn run(case: &Case, program: &Path, net: &Topology) -> Result<(Vec<Verdict>, Vec<Logged>)> {
+fn run(
+    case: &Case,
+    program: &Path,
+    net: &Topology,
+    certs: Option<&Certs>,
+) -> Result<(Vec<Verdict>, Vec<Logged>)> {
     let files = tempfile::tempdir()?;
     for (name, text) in &case.files {
         std::fs::write(files.path().join(name), text)?;
     }
-    let text = case.text(&files.path().display().to_string());
+    let certs_dir = certs.map(|certs| certs.dir().display().to_string());
+    let text = case.text(
+        &files.path().display().to_string(),
+        &certs_dir.unwrap_or_default(),
+    );
     let mut daemon = Launch::program(program, text).start(&net.proxy)?;
     let mut verdicts = Vec::new();
     let mut held = Vec::new();
     for step in &case.steps {
         match step {
             Step::Visit(visit) => {
-                let (verdict, peer) = net.client.run(|| receive(visit, &daemon))?;
+                let (verdict, peer) = net.client.run(|| receive(visit, &daemon, certs))?;
                 verdicts.push(verdict);
                 held.extend(peer);
             }
@@ -176,7 +193,11 @@ fn logged(daemon: &mut Daemon) -> Vec<Logged> {
 }
 
 /// Makes one visit. Gives the connection back where it is to be held.
-fn receive(visit: &Visit, daemon: &Daemon) -> Result<(Verdict, Option<Peer>)> {
+fn receive(
+    visit: &Visit,
+    daemon: &Daemon,
+    certs: Option<&Certs>,
+) -> Result<(Verdict, Option<Peer>)> {
     let socket = Socket::new(Domain::for_address(visit.to), Type::STREAM, None)?;
     socket.bind(&(visit.from, 0).into_address())?;
     socket.set_tcp_nodelay(true)?;
@@ -188,6 +209,9 @@ fn receive(visit: &Visit, daemon: &Daemon) -> Result<(Verdict, Option<Peer>)> {
         connected => connected.with_context(|| format!("connect to {}", visit.to))?,
     }
     let peer = Peer::new(socket);
+    if let (Some(tls), Some(certs)) = (&visit.tls, certs) {
+        return Ok((secure::receive(&peer, visit, tls, certs), None));
+    }
     for piece in visit.header.iter().chain(&visit.pieces) {
         // Pieces come one by one: the next one goes when the proxy has read what is there. One that has closed already
         // makes the rest of them pointless.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::servers::SERVERS;
+use crate::certs::Versions;
 use crate::proxy_header;
 
 /// Where the frontend listens.
@@ -38,7 +39,21 @@ pub struct Visit {
     pub(super) pieces: Vec<Vec<u8>>,
     pub(super) ends_first: bool,
     pub(super) held: bool,
+    pub(super) tls: Option<Tls>,
     pub(super) expected: Expected,
+}
+
+/// How a visitor speaks TLS.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    /// The name that it asks for.
+    pub(super) name: &'static str,
+    /// Which versions it knows.
+    pub(super) versions: Versions,
+    /// It shows the certificate `client`.
+    pub(super) shows: bool,
+    /// What it offers by ALPN.
+    pub(super) alpn: &'static [&'static str],
 }
 
 /// What a script does next.
@@ -62,6 +77,7 @@ pub fn from(last: u8) -> Visit {
         pieces: Vec::new(),
         ends_first: false,
         held: false,
+        tls: None,
         expected: Expected::Closed,
     }
 }
@@ -122,6 +138,32 @@ impl Visit {
     #[must_use]
     pub fn and_ends(mut self) -> Self {
         self.ends_first = true;
+        self
+    }
+
+    /// Speaks TLS with the proxy, and asks for this name. What it says must come back before it leaves.
+    #[must_use]
+    pub fn tls(
+        mut self,
+        name: &'static str,
+        versions: Versions,
+        alpn: &'static [&'static str],
+    ) -> Self {
+        self.tls = Some(Tls {
+            name,
+            versions,
+            shows: false,
+            alpn,
+        });
+        self
+    }
+
+    /// Shows the certificate of `client.example`.
+    #[must_use]
+    pub fn with_certificate(mut self) -> Self {
+        if let Some(tls) = &mut self.tls {
+            tls.shows = true;
+        }
         self
     }
 
@@ -246,6 +288,11 @@ impl Case {
         self
     }
 
+    /// Whether anybody speaks TLS. The configuration finds `front.pem`, for `front.example`, and `ca.pem` in `CERTS`.
+    pub(super) fn is_tls(&self) -> bool {
+        self.visits().any(|visit| visit.tls.is_some())
+    }
+
     /// The script.
     #[must_use]
     pub fn script(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
@@ -281,8 +328,8 @@ impl Case {
         })
     }
 
-    /// The configuration, with files in this directory.
-    pub(super) fn text(&self, files: &str) -> String {
+    /// The configuration, with files and certificates in these directories.
+    pub(super) fn text(&self, files: &str, certs: &str) -> String {
         // One thread: what one connection did to a table is done before the next is looked at.
         let mut text = String::from(
             "global\n    nbthread 1\n    log stdout format raw local0\n    maxconn 200\n\
@@ -314,6 +361,6 @@ impl Case {
             let indent = if is_section { "" } else { "    " };
             let _ = writeln!(text, "{indent}{line}");
         }
-        text.replace("FILES", files)
+        text.replace("FILES", files).replace("CERTS", certs)
     }
 }

@@ -14,6 +14,7 @@ mod routing;
 mod session;
 mod stick;
 mod tables;
+mod tls;
 mod variables;
 
 /// How many rule sets there are, and how many are compared with haproxy.
@@ -32,6 +33,7 @@ fn enough_are_compared() {
         session::all(),
         stick::all(),
         tables::all(),
+        tls::all(),
         variables::all(),
     ]
     .concat();
