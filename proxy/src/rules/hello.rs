@@ -92,8 +92,7 @@ pub enum Ticket {
 pub fn message<'a>(bytes: &'a [u8], arena: &'a Bump) -> Seen<Message<'a>> {
     let mut header = [0; MESSAGE_HEADER];
     let mut seen = 0;
-    let mut records = Records { rest: bytes };
-    while let Some(record) = records.next() {
+    for record in (Records { rest: bytes }) {
         let Ok(Record { fragment, whole }) = record else {
             return Seen::NotTls;
         };
