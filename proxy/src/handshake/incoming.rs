@@ -124,6 +124,12 @@ impl Incoming {
 }
 
 impl Incoming {
+    /// The connection alone: the rest, its box included, is given back.
+    #[must_use]
+    pub fn into_connection(self: Box<Self>) -> Connection {
+        self.connection
+    }
+
     /// The address that the client connected to; `None` where it is no IP address.
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
@@ -156,7 +162,10 @@ pub enum Ended {
 ///
 /// # Errors
 /// When it ended instead; it is closed then.
-pub async fn run(entrance: &Entrance<'_>, mut incoming: Incoming) -> Result<Incoming, Ended> {
+pub async fn run(
+    entrance: &Entrance<'_>,
+    mut incoming: Box<Incoming>,
+) -> Result<Box<Incoming>, Ended> {
     let mut owed = entrance.owed();
     note_owed(&mut incoming.connection, owed);
     if owed == Handlers::ACCEPT_SESSION {

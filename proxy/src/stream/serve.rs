@@ -49,55 +49,73 @@ pub struct Accepted {
 }
 
 /// Serves one connection to its end: its handshakes, then its stream.
-pub async fn stream(worker: Rc<Worker>, accepted: Accepted) {
-    let frontend = accepted.frontend.clone();
-    let process_held = worker.shared.active.hold();
-    let frontend_held = frontend.active.hold();
+///
+/// Most connections are idle most of the time, so that their tasks shall hold little: what only a
+/// handshake or the way to a server needs is in boxes that go with it, and this is no `async fn`,
+/// whose future would keep room for its arguments to the end.
+pub fn stream(worker: Rc<Worker>, accepted: Accepted) -> impl Future<Output = ()> {
+    let Accepted {
+        socket,
+        peer,
+        ctrl,
+        prepared,
+        frontend,
+        bind,
+        permits,
+    } = accepted;
+    let held = (worker.shared.active.hold(), frontend.active.hold(), permits);
     let arrival = Arrival {
         at: SystemTime::now(),
         instant: Instant::now(),
     };
-    let source = accepted
-        .peer
-        .as_socket()
-        .map_or(Endpoint::Unix, Endpoint::Inet);
-    let bind = &frontend.binds[accepted.bind];
-    let permits = accepted.permits;
-    match prepare(
-        accepted.socket,
-        accepted.ctrl,
-        accepted.prepared,
-        &frontend.config.socket,
-    ) {
-        Ok(connection) => {
-            let incoming = Incoming::new(connection, source);
-            let entrance = Entrance::new(
-                &frontend.config,
-                bind.accept_proxy,
-                bind.tls.as_deref(),
-                &worker.pool,
-                worker.shared.global.bufsize,
-                &worker.turns,
-            );
-            match handshake::incoming::run(&entrance, incoming).await {
-                Ok(incoming) => serve(&worker, &frontend, arrival, incoming).await,
-                Err(ended) => refused(&worker, &frontend, bind, arrival, &ended),
-            }
-        }
-        Err(error) => {
+    let source = peer.as_socket().map_or(Endpoint::Unix, Endpoint::Inet);
+    let incoming = prepare(socket, ctrl, prepared, &frontend.config.socket)
+        .map(|connection| Box::new(Incoming::new(connection, source)))
+        .map_err(|error| {
             tracing::debug!(%error, "the client was gone at once");
-            let record = Rc::new(record(&worker, &frontend, arrival, source));
-            let counted = Counted::new(&worker, &frontend);
-            log(
-                &worker,
-                &frontend,
-                &record,
-                Termination::CLIENT_GONE_CONNECTING,
-                &counted,
-            );
+            source
+        });
+    async move {
+        match incoming {
+            Ok(incoming) => admit(&worker, &frontend, bind, arrival, incoming).await,
+            Err(source) => gone(&worker, &frontend, arrival, source),
         }
+        drop(held);
     }
-    drop((permits, process_held, frontend_held));
+}
+
+/// The connection's handshakes, then its stream.
+async fn admit(
+    worker: &Rc<Worker>,
+    frontend: &Arc<FrontendState>,
+    bind: usize,
+    arrival: Arrival,
+    incoming: Box<Incoming>,
+) {
+    let bind = &frontend.binds[bind];
+    let outcome = {
+        let entrance = Entrance::new(
+            &frontend.config,
+            bind.accept_proxy,
+            bind.tls.as_deref(),
+            &worker.pool,
+            worker.shared.global.bufsize,
+            &worker.turns,
+        );
+        Box::pin(handshake::incoming::run(&entrance, incoming)).await
+    };
+    match outcome {
+        Ok(incoming) => serve(worker, frontend, arrival, incoming).await,
+        Err(ended) => refused(worker, frontend, bind, arrival, &ended),
+    }
+}
+
+/// Logs a client that left before it was a connection.
+fn gone(worker: &Worker, frontend: &FrontendState, arrival: Arrival, source: Endpoint) {
+    let record = Rc::new(record(worker, frontend, arrival, source));
+    let counted = Counted::new(worker, frontend);
+    let ending = Termination::CLIENT_GONE_CONNECTING;
+    log(worker, frontend, &record, ending, &counted);
 }
 
 /// When a connection was accepted.
@@ -138,7 +156,7 @@ async fn serve(
     worker: &Rc<Worker>,
     frontend: &Arc<FrontendState>,
     arrival: Arrival,
-    incoming: Incoming,
+    incoming: Box<Incoming>,
 ) {
     let record = Rc::new(record(worker, frontend, arrival, incoming.source));
     let living = worker.living.enter(&record, frontend);
@@ -223,7 +241,7 @@ fn prepare(
 async fn run(
     worker: &Rc<Worker>,
     frontend: &FrontendState,
-    mut incoming: Incoming,
+    mut incoming: Box<Incoming>,
     record: &Rc<FlowRecord>,
     counted: &mut Counted<'_>,
 ) -> Termination {
@@ -253,7 +271,7 @@ async fn run(
         pool: &worker.pool,
         turns: &worker.turns,
     };
-    let reached = match connect::reach(&approach).await {
+    let reached = match Box::pin(connect::reach(&approach)).await {
         Ok(reached) => reached,
         Err(termination) => {
             incoming.connection.reset();
@@ -277,7 +295,7 @@ async fn run(
         independent_streams: frontend.config.independent_streams
             || backend.config.independent_streams,
     };
-    let client = incoming.connection;
+    let client = incoming.into_connection();
     let ending = transfer::run(setup, client, reached.connection, record.clone()).await;
     reached.side.passed(Move::Disconnect).pass(Move::Close);
     ending
@@ -358,4 +376,20 @@ fn log(
         &frontend.logs,
         StreamLine::new(record, Some(termination), counted.now(), Instant::now()),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, F: Future>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There is one per connection, also per idle one.
+    #[test]
+    fn a_task_is_small() {
+        let size = size_of_future(stream);
+        assert!(size <= 1664, "{size} bytes");
+    }
 }
