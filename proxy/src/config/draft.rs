@@ -1,5 +1,6 @@
 //! What the sections say, before names are resolved and `listen` is split.
 
+pub(crate) mod rules;
 pub(crate) mod tls;
 
 use std::net::SocketAddr;
@@ -12,6 +13,8 @@ use super::model::{
     Balance, Bind, Global, LogTarget, Mode, OffloadAfter, OffloadMode, Position, Server,
     SocketOptions, SpliceHint, Timeouts,
 };
+use crate::rules::table::TableSettings;
+use rules::RuleSettings;
 use tls::{SendProxyWords, ServerTlsWords, TlsDefaults};
 
 /// Everything read so far.
@@ -72,6 +75,7 @@ pub(crate) struct Proxy {
     /// Whether a `bind` line was there, even a wrong one.
     pub(crate) has_bind_line: bool,
     pub(crate) servers: Vec<ServerLine>,
+    pub(crate) stick_table: Option<TableSettings>,
     pub(crate) id: Option<(u32, Position)>,
     pub(crate) description: Option<String>,
     /// Of a `defaults`: a proxy named it after `from`.
@@ -118,6 +122,7 @@ pub(crate) struct Settings {
     pub(crate) offload: Option<OffloadMode>,
     pub(crate) offload_after: Option<OffloadAfter>,
     pub(crate) server: ServerSettings,
+    pub(crate) rules: RuleSettings,
 }
 
 /// HAProxy's default number of connection retries.
@@ -152,6 +157,7 @@ impl Default for Settings {
             offload: None,
             offload_after: None,
             server: ServerSettings::default(),
+            rules: RuleSettings::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ mod proxy;
 
 pub(crate) use global::{GLOBAL, SECTIONS, STATS_SOCKET};
 pub(crate) use parameters::{BIND, BIND_OPTIONS, SERVER, SERVER_OPTIONS};
-pub(crate) use proxy::{BALANCE, OPTION, PROXY, TIMEOUT};
+pub(crate) use proxy::{ACTION, BALANCE, OPTION, PROXY, TIMEOUT};
 
 use super::diagnostic::Fault;
 use super::lexer::Word;

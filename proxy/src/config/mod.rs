@@ -15,9 +15,10 @@ pub mod model;
 pub mod units;
 
 mod address;
+mod compile;
 mod draft;
 mod effect;
-mod keywords;
+pub(crate) mod keywords;
 mod preprocess;
 mod resolve;
 mod section;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::compile;
 use super::diagnostic::{Diagnostics, Severity};
 use super::draft::{Draft, Kind, LogLine, Proxy, ServerLine};
 use super::effect;
@@ -24,7 +25,13 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
         .enumerate()
         .map(|(index, proxy)| (Arc::clone(&proxy.name), BackendId(index)))
         .collect();
-    let mut config = Config::default();
+    let compiled = compile::compile(&draft, diagnostics);
+    let mut fronts = compiled.fronts.into_iter().map(Arc::new);
+    let mut backs = compiled.backs.into_iter().map(Arc::new);
+    let mut config = Config {
+        tables: compiled.tables,
+        ..Config::default()
+    };
     for proxy in &draft.proxies {
         if !proxy.settings.disabled {
             check_proxy(proxy, &backends, diagnostics);
@@ -35,9 +42,9 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
         if proxy.kind.has_back() {
             let servers = proxy.servers.iter();
             let servers = servers.map(|line| server(line, draft.tls.trust_servers));
-            config
-                .backends
-                .push(backend(proxy, servers.collect(), log.clone()));
+            let mut backend = backend(proxy, servers.collect(), log.clone());
+            backend.rules = backs.next().unwrap_or_default();
+            config.backends.push(backend);
         }
         if proxy.kind.has_front() {
             let target = match &proxy.settings.default_backend {
@@ -47,7 +54,13 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
                     .copied()
                     .filter(|_| proxy.kind == Kind::Listen),
             };
-            config.frontends.push(frontend(proxy, target, log));
+            let mut frontend = frontend(proxy, target, log);
+            frontend.rules = fronts.next().unwrap_or_default();
+            frontend.own_backend = backends
+                .get(&proxy.name)
+                .copied()
+                .filter(|_| proxy.kind == Kind::Listen);
+            config.frontends.push(frontend);
         }
     }
     config.global = draft.global;
@@ -267,6 +280,8 @@ fn frontend(proxy: &Proxy, default_backend: Option<BackendId>, log: LogOptions) 
         mode: settings.mode,
         monitor_net: settings.monitor_net.clone(),
         http_check: settings.http_check.is_some(),
+        rules: Arc::default(),
+        own_backend: None,
         default_backend,
         maxconn: settings.maxconn,
         backlog: settings.backlog,
@@ -300,6 +315,7 @@ fn backend(proxy: &Proxy, servers: Vec<Server>, log: LogOptions) -> Backend {
         id: proxy.id.as_ref().map(|(id, _)| *id),
         description: proxy.description.clone(),
         servers,
+        rules: Arc::default(),
         balance: settings.balance,
         timeouts: settings.timeouts,
         retries: settings.retries,

@@ -51,6 +51,16 @@ impl Connection {
         self.advance_at_end();
     }
 
+    /// Closes it without a packet: its peer is left to find out by itself. For `silent-drop`.
+    pub fn vanish(self) {
+        if self.ctrl == Ctrl::Tcp
+            && let Err(error) = socket::silence(self.fd())
+        {
+            tracing::debug!(%error, "a connection could not be dropped in silence");
+        }
+        self.reset();
+    }
+
     fn advance_at_end(&mut self) {
         if let Err(error) = self.advance(None) {
             tracing::debug!(%error, "a connection could not be closed in order");

@@ -20,6 +20,8 @@ use crate::conn::op::Step;
 use crate::conn::shutdown::AbortLimits;
 use crate::handshake::proxy_protocol::Header;
 use crate::observe::record::Endpoint;
+use crate::rules::action::Ruling;
+use crate::rules::session::Session;
 use crate::tls::BindContext;
 
 /// How much a client may still send, and for how long, once it was told its last words.
@@ -39,8 +41,8 @@ pub struct Entrance<'a> {
     pub http_check: bool,
     /// `accept-proxy`.
     pub accept_proxy: bool,
-    /// Rules of the connection level.
-    pub rules: Option<&'a dyn tcp_rules::Rules>,
+    /// The frontend's rules; `None`: it has none.
+    pub rules: Option<tcp_rules::Rules<'a>>,
     /// `ssl`.
     pub tls: Option<&'a BindContext>,
     /// `timeout client`: how long all of it may take.
@@ -61,7 +63,11 @@ impl<'a> Entrance<'a> {
         owed.set(Handlers::MONITOR_IN, !self.monitor_net.is_empty());
         owed.set(Handlers::HEALTH, self.mode == Mode::Health);
         owed.set(Handlers::ACCEPT_PROXY, self.accept_proxy);
-        owed.set(Handlers::TCP_RULES, self.rules.is_some());
+        owed.set(
+            Handlers::TCP_RULES,
+            self.rules
+                .is_some_and(|rules| !rules.front.connection.is_empty()),
+        );
         owed.set(Handlers::SSL_HS, self.tls.is_some());
         owed
     }
@@ -70,6 +76,7 @@ impl<'a> Entrance<'a> {
     #[must_use]
     pub fn new(
         frontend: &'a Frontend,
+        rules: Option<tcp_rules::Rules<'a>>,
         accept_proxy: bool,
         tls: Option<&'a BindContext>,
         pool: &'a Rc<Pool>,
@@ -81,7 +88,7 @@ impl<'a> Entrance<'a> {
             monitor_net: &frontend.monitor_net,
             http_check: frontend.http_check,
             accept_proxy,
-            rules: None,
+            rules,
             tls,
             timeout: frontend.timeouts.client,
             pool,
@@ -96,10 +103,8 @@ impl<'a> Entrance<'a> {
 pub struct Incoming {
     /// It.
     pub connection: Connection,
-    /// Who it comes from: its peer, or whom a PROXY header names.
-    pub source: Endpoint,
-    /// Where the client wanted to go, if a PROXY header says it.
-    pub destination: Option<SocketAddr>,
+    /// Who it comes from and where it goes, and what rules have made of it.
+    pub session: Session,
     /// The PROXY header.
     pub proxy: Option<Box<Header>>,
     /// Read, and for whoever comes next.
@@ -114,8 +119,7 @@ impl Incoming {
     pub fn new(connection: Connection, source: Endpoint) -> Self {
         Self {
             connection,
-            source,
-            destination: None,
+            session: Session::new(source),
             proxy: None,
             received: Buffer::empty(),
             last_chunk: (&[], 0),
@@ -124,16 +128,16 @@ impl Incoming {
 }
 
 impl Incoming {
-    /// The connection alone: the rest, its box included, is given back.
+    /// Itself; its box is given back at once, and not when the caller ends.
     #[must_use]
-    pub fn into_connection(self: Box<Self>) -> Connection {
-        self.connection
+    pub fn unboxed(self: Box<Self>) -> Self {
+        *self
     }
 
     /// The address that the client connected to; `None` where it is no IP address.
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
-        self.destination.or_else(|| {
+        self.session.destination.or_else(|| {
             socket2::SockRef::from(&self.connection.fd())
                 .local_addr()
                 .ok()?
@@ -147,6 +151,8 @@ impl Incoming {
 pub enum Ended {
     /// It got its answer.
     Answered,
+    /// A rule refused it.
+    Denied,
     /// It failed. `silent`: its client never sent anything, as port scanners and checks do.
     Failed {
         /// Why.
@@ -168,8 +174,8 @@ pub async fn run(
 ) -> Result<Box<Incoming>, Ended> {
     let mut owed = entrance.owed();
     note_owed(&mut incoming.connection, owed);
-    if owed == Handlers::ACCEPT_SESSION {
-        accept_session::step(&mut incoming);
+    if owed == Handlers::ACCEPT_SESSION && entrance.rules.is_none() {
+        accept_session::step(entrance, &mut incoming);
         return Ok(incoming);
     }
     let timeout = entrance.timeout.unwrap_or(DEFAULT_TIMEOUT);
@@ -194,9 +200,15 @@ pub async fn run(
             tracing::debug!(%history, "a connection got its answer");
             Err(Ended::Answered)
         }
+        Ok(Outcome::Denied(ruling)) => {
+            if ruling == Ruling::SilentDrop {
+                incoming.connection.vanish();
+            }
+            Err(Ended::Denied)
+        }
         Ok(_) => Ok(incoming),
         Err(failure) => {
-            let source = incoming.source;
+            let source = incoming.session.source;
             let silent = failure.reason == Reason::PeerClosed
                 && incoming.received.held().is_empty()
                 && incoming
@@ -272,12 +284,9 @@ async fn work(
             Handler::Health => health::step(entrance, incoming),
             Handler::SendLastChunk => send_last_chunk::step(incoming),
             Handler::AcceptProxy => accept_proxy::step(entrance, incoming),
-            Handler::TcpRules => tcp_rules::step(entrance, incoming),
+            Handler::TcpRules => Ok(tcp_rules::connection(entrance, incoming)),
             Handler::Ssl => ssl::accept(entrance, incoming),
-            Handler::AcceptSession => {
-                accept_session::step(incoming);
-                Ok(Outcome::DONE)
-            }
+            Handler::AcceptSession => Ok(accept_session::step(entrance, incoming)),
             Handler::SendProxy => Ok(Outcome::DONE),
         };
         after_try(&incoming.connection, &outcome, turn).await;
@@ -295,7 +304,7 @@ async fn work(
                 let waited = incoming.connection.writable().await;
                 waited.map_err(|error| failed(Reason::from(&error)))?;
             }
-            Outcome::Over => return Ok(Outcome::Over),
+            over @ (Outcome::Over | Outcome::Denied(_)) => return Ok(over),
         }
     }
     Ok(Outcome::DONE)

@@ -22,6 +22,7 @@ pub mod turns;
 use std::time::Duration;
 
 use crate::conn::end::{Handler, Layer, Reason};
+use crate::rules::action::Ruling;
 
 bitflags::bitflags! {
     /// The handlers that a connection owes. The lowest bit runs first.
@@ -33,10 +34,10 @@ bitflags::bitflags! {
         const HEALTH = 0x002;
         /// Sends the connection's last words.
         const SEND_LAST_CHUNK = 0x004;
-        /// Waits for a PROXY header.
-        const ACCEPT_PROXY = 0x008;
         /// Applies the rules of the connection level.
-        const TCP_RULES = 0x010;
+        const TCP_RULES = 0x008;
+        /// Waits for a PROXY header.
+        const ACCEPT_PROXY = 0x010;
         /// Sends a PROXY header.
         const SEND_PROXY = 0x020;
         /// The TLS handshake.
@@ -54,8 +55,8 @@ impl Handlers {
             0x001 => Handler::MonitorIn,
             0x002 => Handler::Health,
             0x004 => Handler::SendLastChunk,
-            0x008 => Handler::AcceptProxy,
-            0x010 => Handler::TcpRules,
+            0x008 => Handler::TcpRules,
+            0x010 => Handler::AcceptProxy,
             0x020 => Handler::SendProxy,
             0x040 => Handler::Ssl,
             0x080 => Handler::AcceptSession,
@@ -91,6 +92,8 @@ pub enum Outcome {
     Output,
     /// The connection has done all that it was for: nothing else runs.
     Over,
+    /// A rule refused it.
+    Denied(Ruling),
 }
 
 impl Outcome {
@@ -171,8 +174,8 @@ mod tests {
                 Handler::MonitorIn,
                 Handler::Health,
                 Handler::SendLastChunk,
-                Handler::AcceptProxy,
                 Handler::TcpRules,
+                Handler::AcceptProxy,
                 Handler::SendProxy,
                 Handler::Ssl,
                 Handler::AcceptSession,

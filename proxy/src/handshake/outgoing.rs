@@ -47,7 +47,7 @@ pub async fn run(connection: &mut Connection, mut departure: Departure<'_>) -> R
         after_try(connection, &outcome, turn).await;
         let failed = |reason| Failure { handler, reason };
         let waited = match outcome.map_err(failed)? {
-            Outcome::Done(_) | Outcome::Over => {
+            Outcome::Done(_) | Outcome::Over | Outcome::Denied(_) => {
                 owed.remove(Handlers::only(handler));
                 continue;
             }

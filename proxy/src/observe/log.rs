@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::model::{LogAddress, LogFormat, LogTarget};
 use crate::conn::Side;
-use crate::observe::record::{Endpoint, FlowRecord, Path, Termination, Why};
+use crate::observe::record::{Endpoint, FlowRecord, LogLevel, Path, Termination, Why};
 use crate::sys::process::{LocalTime, local_time};
 
 /// Lines that may wait for the writer, over all workers. Beyond it lines are dropped and counted.
@@ -61,6 +61,7 @@ pub struct StreamLine {
     why: Option<Why>,
     /// What ended, layer by layer; `None` where everything ended in order.
     ends: Option<String>,
+    level: u8,
 }
 
 impl StreamLine {
@@ -99,6 +100,10 @@ impl StreamLine {
             retries: record.retries.get(),
             why: record.why.get(),
             ends: ends(record),
+            level: match record.log_level.get() {
+                LogLevel::Level(level) => level,
+                LogLevel::Usual | LogLevel::Silent => LEVEL_INFO,
+            },
         }
     }
 
@@ -118,7 +123,8 @@ impl StreamLine {
             " [{}] {} {}/{} ",
             date(self.accepted_at),
             self.frontend,
-            self.backend.as_deref().unwrap_or("-"),
+            // A stream that got no further than its frontend is served by that.
+            self.backend.as_deref().unwrap_or(&self.frontend),
             self.server.as_deref().unwrap_or("<NOSRV>"),
         );
         for time in [self.wait, self.connect] {
@@ -275,7 +281,7 @@ impl Logger {
         if !targets.is_empty() {
             self.send(Message::Stream {
                 targets: targets.clone(),
-                level: LEVEL_INFO,
+                level: line.level,
                 line: Box::new(line),
             });
         }

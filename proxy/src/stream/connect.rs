@@ -46,6 +46,8 @@ pub struct Reached {
 pub struct Approach<'a> {
     /// The backend.
     pub backend: &'a Backend,
+    /// The server that rules or a stick table chose; `None`: the balance chooses.
+    pub preferred: Option<Arc<Server>>,
     /// The client.
     pub client: &'a Incoming,
     /// There is data to send as soon as the connection is established.
@@ -95,7 +97,11 @@ pub async fn reach(approach: &Approach<'_>) -> Result<Reached, Termination> {
     let mut side = StreamInterface::new();
     side.pass(Move::Request);
     let mut left = backend.config.retries;
-    let mut server = backend.choose().ok_or(Termination::SERVER_REFUSED)?;
+    let mut server = approach
+        .preferred
+        .clone()
+        .or_else(|| backend.choose())
+        .ok_or(Termination::SERVER_REFUSED)?;
     side.pass(Move::Assign);
     loop {
         side.pass(Move::Connect);

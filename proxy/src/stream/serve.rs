@@ -1,17 +1,21 @@
 //! One stream from the accepted socket to its log line.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use socket2::SockAddr;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::admit::{Admission, Admitted};
+use super::gate::Gate;
 use super::interface::Move;
-use super::{connect, transfer};
+use super::{connect, gate, route, transfer};
 use crate::backend::{Backend, Held};
 use crate::channel::buffer::Buffer;
 use crate::config::model::SocketOptions;
@@ -21,9 +25,10 @@ use crate::conn::end::Layer;
 use crate::conn::{Connection, Ctrl, Side};
 use crate::handshake;
 use crate::handshake::incoming::{Ended, Entrance, Incoming};
+use crate::handshake::tcp_rules::Rules;
 use crate::observe;
 use crate::observe::log::{Concurrency, LEVEL_INFO, StreamLine};
-use crate::observe::record::{DirectionRecord, Endpoint, FlowRecord, Termination, Times};
+use crate::observe::record::{DirectionRecord, Endpoint, FlowRecord, LogLevel, Termination, Times};
 use crate::offload::path::Policy;
 use crate::stream::idle::IdleLimits;
 use crate::sys::socket;
@@ -77,7 +82,14 @@ pub fn stream(worker: Rc<Worker>, accepted: Accepted) -> impl Future<Output = ()
         });
     async move {
         match incoming {
-            Ok(incoming) => admit(&worker, &frontend, bind, arrival, incoming).await,
+            Ok(incoming) => {
+                let place = Arrived {
+                    frontend: &frontend,
+                    bind,
+                    arrival,
+                };
+                enter(&worker, place, incoming).await;
+            }
             Err(source) => gone(&worker, &frontend, arrival, source),
         }
         drop(held);
@@ -85,17 +97,17 @@ pub fn stream(worker: Rc<Worker>, accepted: Accepted) -> impl Future<Output = ()
 }
 
 /// The connection's handshakes, then its stream.
-async fn admit(
-    worker: &Rc<Worker>,
-    frontend: &Arc<FrontendState>,
-    bind: usize,
-    arrival: Arrival,
-    incoming: Box<Incoming>,
-) {
-    let bind = &frontend.binds[bind];
+async fn enter(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>) {
+    let frontend = place.frontend;
+    let bind = &frontend.binds[place.bind];
     let outcome = {
+        let rules = frontend.has_rules().then(|| Rules {
+            front: &frontend.config.rules,
+            setting: worker.setting(frontend, place.bind),
+        });
         let entrance = Entrance::new(
             &frontend.config,
+            rules,
             bind.accept_proxy,
             bind.tls.as_deref(),
             &worker.pool,
@@ -105,8 +117,8 @@ async fn admit(
         Box::pin(handshake::incoming::run(&entrance, incoming)).await
     };
     match outcome {
-        Ok(incoming) => serve(worker, frontend, arrival, incoming).await,
-        Err(ended) => refused(worker, frontend, bind, arrival, &ended),
+        Ok(incoming) => serve(worker, place, incoming).await,
+        Err(ended) => refused(worker, frontend, bind, place.arrival, &ended),
     }
 }
 
@@ -116,6 +128,14 @@ fn gone(worker: &Worker, frontend: &FrontendState, arrival: Arrival, source: End
     let counted = Counted::new(worker, frontend);
     let ending = Termination::CLIENT_GONE_CONNECTING;
     log(worker, frontend, &record, ending, &counted);
+}
+
+/// Where and when a session began.
+#[derive(Debug, Clone, Copy)]
+struct Arrived<'a> {
+    frontend: &'a Arc<FrontendState>,
+    bind: usize,
+    arrival: Arrival,
 }
 
 /// When a connection was accepted.
@@ -136,7 +156,7 @@ fn record(
         client,
         frontend: frontend.config.name.clone(),
         backend: std::cell::OnceCell::new(),
-        server: std::cell::RefCell::new(None),
+        server: RefCell::new(None),
         times: std::cell::Cell::new(Times {
             accepted_at: arrival.at,
             accepted: arrival.instant,
@@ -146,23 +166,24 @@ fn record(
         up: Rc::new(DirectionRecord::default()),
         down: Rc::new(DirectionRecord::default()),
         retries: std::cell::Cell::new(0),
+        log_level: Default::default(),
         why: std::cell::Cell::new(None),
         ends: Default::default(),
     }
 }
 
 /// Serves a stream, from the session that its client's connection has become to its log line.
-async fn serve(
-    worker: &Rc<Worker>,
-    frontend: &Arc<FrontendState>,
-    arrival: Arrival,
-    incoming: Box<Incoming>,
-) {
-    let record = Rc::new(record(worker, frontend, arrival, incoming.source));
+async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>) {
+    let Arrived {
+        frontend, arrival, ..
+    } = place;
+    let source = incoming.session.source;
+    let record = Rc::new(record(worker, frontend, arrival, source));
+    frontend.rate.count(worker.shared.clock.now());
     let living = worker.living.enter(&record, frontend);
     let mut counted = Counted::new(worker, frontend);
     greet(worker, frontend, &incoming, &record);
-    let termination = run(worker, frontend, incoming, &record, &mut counted).await;
+    let termination = run(worker, place, incoming, &record, &mut counted).await;
     drop(living);
     log(worker, frontend, &record, termination, &counted);
 }
@@ -175,6 +196,10 @@ fn refused(
     arrival: Arrival,
     ended: &Ended,
 ) {
+    // What a rule refuses is counted, and not logged.
+    if matches!(ended, Ended::Denied) {
+        frontend.denied.fetch_add(1, Ordering::Relaxed);
+    }
     let Ended::Failed {
         failure,
         silent,
@@ -240,22 +265,32 @@ fn prepare(
 
 async fn run(
     worker: &Rc<Worker>,
-    frontend: &FrontendState,
+    place: Arrived<'_>,
     mut incoming: Box<Incoming>,
     record: &Rc<FlowRecord>,
     counted: &mut Counted<'_>,
 ) -> Termination {
-    let Some(backend) = frontend
-        .config
-        .default_backend
-        .and_then(|id| worker.shared.backends.get(id.0))
-    else {
-        incoming.connection.reset();
-        return Termination::SERVER_REFUSED;
+    let frontend = place.frontend;
+    let admission = Admission {
+        worker,
+        frontend,
+        bind: place.bind,
     };
-    // The cell is set here and nowhere else.
-    let _ = record.backend.set(backend.config.name.clone());
-    counted.backend = Some((backend.clone(), backend.active.hold()));
+    let admitted = admission.admit(&mut incoming, |backend| {
+        // The cell is set here and nowhere else.
+        let _ = record.backend.set(backend.config.name.clone());
+        counted.backend = Some((backend.clone(), backend.active.hold()));
+    });
+    let admitted = admitted.await;
+    record.log_level.set(incoming.session.log_level);
+    let Admitted {
+        backend,
+        server,
+        stores,
+    } = match admitted {
+        Ok(admitted) => admitted,
+        Err(refused) => return refused.end(incoming.connection, record),
+    };
     let policy = Policy::new(&frontend.config, &backend.config, worker.shared.no_splice);
     if let Err(error) = read_early(worker, &policy, &mut incoming) {
         tracing::debug!(flow = record.id, %error, "the client left before it was served");
@@ -264,7 +299,8 @@ async fn run(
     }
     let early = std::mem::replace(&mut incoming.received, Buffer::empty());
     let approach = connect::Approach {
-        backend,
+        backend: &backend,
+        preferred: server,
         client: &incoming,
         data_follows: !early.held().is_empty(),
         record,
@@ -278,6 +314,27 @@ async fn run(
             return termination;
         }
     };
+    route::store(
+        stores,
+        &reached.server,
+        &worker.shared.tables,
+        worker.shared.clock.now(),
+    );
+    let Incoming {
+        connection: client,
+        session,
+        proxy,
+        ..
+    } = incoming.unboxed();
+    let session = Rc::new(RefCell::new(session));
+    let site = gate::Site {
+        worker,
+        frontend,
+        bind: place.bind,
+        backend: &backend,
+        server: &reached.server,
+    };
+    let gate = Gate::new(site, &session, proxy);
     counted.server = Some((reached.server, reached.held));
     if frontend.config.log.logasap {
         worker.logger.stream(
@@ -290,13 +347,16 @@ async fn run(
         smallest_buffer: worker.shared.global.bufsize,
         policy,
         early,
+        gate,
         availability: worker.shared.availability.clone(),
         limits: IdleLimits::new(&frontend.config.timeouts, &backend.config.timeouts),
         independent_streams: frontend.config.independent_streams
             || backend.config.independent_streams,
     };
-    let client = incoming.into_connection();
+    let account = worker.accounts.open(Rc::clone(&session), record);
     let ending = transfer::run(setup, client, reached.connection, record.clone()).await;
+    account.close(worker.shared.clock.now());
+    record.log_level.set(session.borrow().log_level);
     reached.side.passed(Move::Disconnect).pass(Move::Close);
     ending
 }
@@ -366,6 +426,7 @@ fn log(
     // `logasap` has logged a stream that got as far as its server.
     let logged = options.logasap && record.times.get().connected.is_some();
     if !options.tcplog
+        || record.log_level.get() == LogLevel::Silent
         || logged
         || (options.dontlognull && moved == 0)
         || (options.dontlog_normal && normal)
@@ -390,6 +451,6 @@ mod tests {
     #[test]
     fn a_task_is_small() {
         let size = size_of_future(stream);
-        assert!(size <= 1664, "{size} bytes");
+        assert!(size <= 2048, "{size} bytes");
     }
 }

@@ -24,6 +24,7 @@ use crate::offload::Availability;
 use crate::offload::path::{Engine as PathEngine, Policy};
 use crate::offload::redirect::engine::Engine;
 use crate::offload::redirect::flow::{Failure, RedirectFlow};
+use crate::stream::gate::{Gate, Opened};
 use crate::stream::idle::IdleLimits;
 use crate::sys;
 
@@ -45,6 +46,8 @@ pub struct Setup {
     pub policy: Policy,
     /// What was read of the client before the server was reached.
     pub early: Buffer,
+    /// What the server sends first has to pass here.
+    pub gate: Option<Box<Gate>>,
     /// Which engines there are.
     pub availability: Arc<Availability>,
     /// How long it may be idle.
@@ -79,6 +82,8 @@ struct DataPhase {
     /// Who failed first as a target; the other direction goes on until it has brought what it can.
     failed: Option<Side>,
     idle: Option<Pin<Box<Sleep>>>,
+    /// A rule wants the client dropped without a packet.
+    silent: bool,
 }
 
 /// Moves the flow until it ends; closes or resets both connections. Returns how it ended.
@@ -157,6 +162,7 @@ impl DataPhase {
             active: [now; 2],
             failed: None,
             idle: None,
+            silent: false,
         }
     }
 
@@ -206,6 +212,27 @@ impl DataPhase {
                 Side::Client => (client, server),
                 Side::Server => (server, client),
             };
+            if source == Side::Server
+                && let Some(gate) = &mut self.setup.gate
+            {
+                let Poll::Ready(opened) = gate.poll(to, from, cx) else {
+                    continue;
+                };
+                self.setup.gate = None;
+                match opened {
+                    Opened::Pass(first) => self.channels[s].put_held(first),
+                    Opened::Last(first) => {
+                        self.channels[s].put_held(first);
+                        self.channels[s].end();
+                        self.channels[t].end();
+                    }
+                    Opened::Failed(error) => return self.failed_by(source, &error),
+                    Opened::Refused { silent } => {
+                        self.silent = silent;
+                        return Poll::Ready(Termination::RESPONSE_REFUSED);
+                    }
+                }
+            }
             let turn = pump::turn(&mut self.channels[s], from, to, &self.setup.pool, cx);
             let turn = match turn {
                 Ok(turn) => turn,
@@ -287,6 +314,7 @@ impl DataPhase {
 
     fn is_due(&self) -> bool {
         self.wanted.is_some()
+            && self.setup.gate.is_none()
             && !self.connections.iter().any(has_failed)
             && matches!(self.mover, Mover::User)
             && self.setup.policy.is_due(
@@ -436,16 +464,25 @@ impl DataPhase {
         for direction in [&self.record.up, &self.record.down] {
             direction.settle_kernel();
         }
-        if termination != Termination::NORMAL {
+        // What a rule refuses is ended, not cut: its client has got nothing that is incomplete.
+        let in_order = termination == Termination::NORMAL;
+        let refused = termination == Termination::RESPONSE_REFUSED;
+        if !(in_order || refused) {
             let [client, server] = self.connections.each_ref().map(Connection::condition);
             tracing::debug!(flow = self.record.id, ?termination, %client, %server, "a flow was cut");
         }
-        for connection in self.connections {
-            if termination == Termination::NORMAL {
-                connection.close();
-            } else {
-                connection.reset();
-            }
+        let [client, server] = self.connections;
+        if self.silent {
+            client.vanish();
+        } else if in_order || refused {
+            client.close();
+        } else {
+            client.reset();
+        }
+        if in_order {
+            server.close();
+        } else {
+            server.reset();
         }
         if let Mover::Redirect(flow) = self.mover {
             flow.release();

@@ -24,6 +24,7 @@ pub(crate) const GLOBAL: Scope = Scope {
         "gid",
         "grace",
         "group",
+        "guard",
         "hard-stop-after",
         "log",
         "log-tag",

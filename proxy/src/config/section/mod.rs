@@ -9,11 +9,15 @@ mod monitor;
 mod offload;
 mod options;
 mod proxy;
+mod rules;
 mod server;
 mod server_tls;
 mod source;
+mod stick_table;
 mod timeouts;
 mod tls;
+
+pub(crate) use log::level as log_level;
 
 use std::sync::Arc;
 
