@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::lexer::Word;
+use super::model::remote::Agent;
 use super::model::{
     Balance, Bind, Global, LogTarget, Mode, OffloadAfter, OffloadMode, Position, Server,
     SocketOptions, SpliceHint, Timeouts,
@@ -27,13 +28,14 @@ pub(crate) struct Draft {
     pub(crate) proxies: Vec<Proxy>,
 }
 
-/// The four sections that describe proxies.
+/// The sections that describe proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Defaults,
     Frontend,
     Backend,
     Listen,
+    Agent,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             Self::Frontend => "frontend",
             Self::Backend => "backend",
             Self::Listen => "listen",
+            Self::Agent => "agent",
         }
     }
 
@@ -75,6 +78,8 @@ pub(crate) struct Proxy {
     /// Whether a `bind` line was there, even a wrong one.
     pub(crate) has_bind_line: bool,
     pub(crate) servers: Vec<ServerLine>,
+    /// Of an `agent`.
+    pub(crate) agent: Option<Agent>,
     pub(crate) stick_table: Option<TableSettings>,
     pub(crate) id: Option<(u32, Position)>,
     pub(crate) description: Option<String>,
@@ -180,6 +185,8 @@ pub(crate) struct ServerSettings {
     pub(crate) source: Option<SocketAddr>,
     pub(crate) tls: ServerTlsWords,
     pub(crate) send_proxy: SendProxyWords,
+    /// `rssl`.
+    pub(crate) remote_tls: bool,
 }
 
 impl Default for ServerSettings {
@@ -192,6 +199,7 @@ impl Default for ServerSettings {
             source: None,
             tls: ServerTlsWords::default(),
             send_proxy: SendProxyWords::default(),
+            remote_tls: false,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here refers back to text except through [`Position`]; every name is resolved, every
 //! `listen` is split into a frontend and a backend of the same name, every default is filled in.
 
+pub mod remote;
 pub mod rules;
 pub mod tls;
 
@@ -388,6 +389,8 @@ pub struct Frontend {
     pub monitor_net: Vec<ipnet::IpNet>,
     /// `option httpchk`: the monitor's answer is an HTTP status line.
     pub http_check: bool,
+    /// Of an `agent` section: what it does for its clients.
+    pub agent: Option<remote::Agent>,
     /// Its rules.
     pub rules: Arc<rules::FrontRules>,
     /// Of a `listen`: its back half, whose rules are the frontend's own.
@@ -479,6 +482,10 @@ pub enum ServerAddress {
     Unix(PathBuf),
     /// A UNIX socket in the abstract name space.
     Abstract(Vec<u8>),
+    /// `rtcp@`: an agent makes the connection.
+    Remote(Arc<remote::RemoteAddress>),
+    /// Of an agent: where its client asks it to connect to.
+    Asked,
 }
 
 /// How a server's port follows from its line.

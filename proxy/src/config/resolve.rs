@@ -11,6 +11,7 @@ use super::keywords;
 use super::lexer::Word;
 use super::model::{
     Backend, BackendId, BindAddress, Config, Frontend, LogOptions, LogTarget, Mode, Server,
+    ServerAddress,
 };
 
 /// Resolves names and splits every `listen`. The result counts only if nothing is an error.
@@ -23,6 +24,8 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
         .iter()
         .filter(|proxy| proxy.kind.has_back())
         .enumerate()
+        // Nobody but its own clients can ask an agent for anything.
+        .filter(|(_, proxy)| proxy.kind != Kind::Agent)
         .map(|(index, proxy)| (Arc::clone(&proxy.name), BackendId(index)))
         .collect();
     let compiled = compile::compile(&draft, diagnostics);
@@ -39,6 +42,8 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
             check_verification(proxy, draft.tls.trust_servers, diagnostics);
         }
         let log = log_options(proxy, &draft.global.logs);
+        let own = matches!(proxy.kind, Kind::Listen | Kind::Agent)
+            .then_some(BackendId(config.backends.len()));
         if proxy.kind.has_back() {
             let servers = proxy.servers.iter();
             let servers = servers.map(|line| server(line, draft.tls.trust_servers));
@@ -49,17 +54,11 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
         if proxy.kind.has_front() {
             let target = match &proxy.settings.default_backend {
                 Some(word) => backends.get(word.as_str()).copied(),
-                None => backends
-                    .get(&proxy.name)
-                    .copied()
-                    .filter(|_| proxy.kind == Kind::Listen),
+                None => own,
             };
             let mut frontend = frontend(proxy, target, log);
             frontend.rules = fronts.next().unwrap_or_default();
-            frontend.own_backend = backends
-                .get(&proxy.name)
-                .copied()
-                .filter(|_| proxy.kind == Kind::Listen);
+            frontend.own_backend = own;
             config.frontends.push(frontend);
         }
     }
@@ -170,6 +169,21 @@ fn check_sources(proxy: &Proxy, diagnostics: &mut Diagnostics) {
 fn check_verification(proxy: &Proxy, trust_servers: bool, diagnostics: &mut Diagnostics) {
     for line in &proxy.servers {
         let server = server(line, trust_servers);
+        if let ServerAddress::Remote(remote) = &server.address
+            && remote
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.verify && tls.sni.is_none())
+        {
+            diagnostics.push(
+                Severity::Diag,
+                &server.position,
+                format!(
+                    "'server {}/{}' : without 'sni' the agent accepts a certificate for any name.",
+                    proxy.name, server.name
+                ),
+            );
+        }
         let Some(tls) = server.tls.filter(|tls| tls.verify) else {
             continue;
         };
@@ -236,6 +250,16 @@ fn check_proxy(
             _ => {}
         }
     }
+    if proxy
+        .agent
+        .as_ref()
+        .is_some_and(|agent| agent.allow.is_empty())
+    {
+        diagnostics.warning(
+            &proxy.position,
+            format!("agent '{name}' has no 'allow' line: it refuses whatever it is asked for."),
+        );
+    }
     let timeouts = &settings.timeouts;
     let front = proxy.kind.has_front() && timeouts.client.is_none();
     let back = proxy.kind.has_back()
@@ -280,6 +304,7 @@ fn frontend(proxy: &Proxy, default_backend: Option<BackendId>, log: LogOptions) 
         mode: settings.mode,
         monitor_net: settings.monitor_net.clone(),
         http_check: settings.http_check.is_some(),
+        agent: proxy.agent.clone(),
         rules: Arc::default(),
         own_backend: None,
         default_backend,
@@ -300,10 +325,15 @@ fn frontend(proxy: &Proxy, default_backend: Option<BackendId>, log: LogOptions) 
 /// A server with its verification settled.
 fn server(line: &ServerLine, trust_servers: bool) -> Server {
     let mut server = line.server.clone();
-    if line.verify_by_default
-        && let Some(tls) = &mut server.tls
-    {
-        Arc::make_mut(tls).verify = !trust_servers;
+    if line.verify_by_default {
+        if let Some(tls) = &mut server.tls {
+            Arc::make_mut(tls).verify = !trust_servers;
+        }
+        if let ServerAddress::Remote(remote) = &mut server.address
+            && let Some(tls) = &mut Arc::make_mut(remote).tls
+        {
+            tls.verify = !trust_servers;
+        }
     }
     server
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::data::{Data, ssl};
 use super::end::{EndHistory, Reason};
 use super::shutdown::{AbortLimits, Action, Closes, Outcome};
-use super::{Connection, Ctrl, Polling};
+use super::{Connection, Polling};
 use crate::sys::socket::{self, Half, Linger};
 use crate::sys::tcp;
 
@@ -53,7 +53,7 @@ impl Connection {
 
     /// Closes it without a packet: its peer is left to find out by itself. For `silent-drop`.
     pub fn vanish(self) {
-        if self.ctrl == Ctrl::Tcp
+        if self.ctrl.is_tcp()
             && let Err(error) = socket::silence(self.fd())
         {
             tracing::debug!(%error, "a connection could not be dropped in silence");
@@ -143,11 +143,8 @@ impl Connection {
     /// Whether the peer's kernel has everything, our FIN included. The kernel wakes whoever waits
     /// for the socket when that happens.
     fn is_fin_acknowledged(&self) -> bool {
-        match self.ctrl {
-            Ctrl::Tcp => tcp::info(self.fd()).is_ok_and(|info| info.has_fin_acknowledged()),
-            // What is written to a UNIX socket is in its peer's queue.
-            Ctrl::Unix => true,
-        }
+        // What is written to a UNIX socket is in its peer's queue.
+        !self.ctrl.is_tcp() || tcp::info(self.fd()).is_ok_and(|info| info.has_fin_acknowledged())
     }
 
     fn poll_anything(&self, cx: &mut Context<'_>, tried: bool) -> Poll<()> {
@@ -196,7 +193,8 @@ impl Connection {
                 Ok(())
             }
             // The kernel has no use for a shut read side: bytes that come would be acknowledged and
-            // lost without a word. TCP and UNIX sockets have no ctrl layer state of their own.
+            // lost without a word. No ctrl layer has a state of its own to shut: an agent learns of each
+            // of these from its socket.
             Action::DataShutRead
             | Action::CtrlShutRead
             | Action::CtrlShutWrite
@@ -237,7 +235,7 @@ impl Connection {
     fn close_socket(&mut self, graceful: bool) {
         if graceful
             && !self.nolinger
-            && self.ctrl == Ctrl::Tcp
+            && self.ctrl.is_tcp()
             && let Err(error) = socket::set_linger(self.fd(), Linger::Graceful)
         {
             tracing::debug!(%error, "closing with a reset: linger could not be cleared");
@@ -253,6 +251,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::conn::Ctrl;
 
     /// A connection of the current runtime, and its peer.
     fn pair() -> (Connection, UnixStream) {

@@ -188,6 +188,12 @@ impl Connection {
         self.ctrl
     }
 
+    /// The socket goes to an agent, which is to be asked for the connection.
+    pub(crate) fn go_by_agent(&mut self) {
+        self.ctrl = self.ctrl.by_agent();
+        self.want(Step::RemoteConnect);
+    }
+
     /// Puts TLS on top of the socket.
     pub fn secure(&mut self, ssl: Box<SslSock>) {
         self.data = Data::Ssl(ssl);

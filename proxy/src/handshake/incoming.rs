@@ -8,13 +8,15 @@ use ipnet::IpNet;
 
 use super::turns::{Turn, Turns};
 use super::{
-    DEFAULT_TIMEOUT, Failure, Handlers, Outcome, accept_proxy, accept_session, health, monitor_in,
-    send_last_chunk, ssl, tcp_rules,
+    DEFAULT_TIMEOUT, Failure, Handlers, Outcome, accept_proxy, accept_remote, accept_session,
+    health, monitor_in, send_last_chunk, ssl, tcp_rules,
 };
 use crate::channel::buffer::Buffer;
 use crate::channel::pool::Pool;
+use crate::config::model::remote::Agent;
 use crate::config::model::{Frontend, Mode};
 use crate::conn::Connection;
+use crate::conn::ctrl::remote::codec::Request;
 use crate::conn::end::{EndHistory, Handler, Reason};
 use crate::conn::op::Step;
 use crate::conn::shutdown::AbortLimits;
@@ -41,6 +43,8 @@ pub struct Entrance<'a> {
     pub http_check: bool,
     /// `accept-proxy`.
     pub accept_proxy: bool,
+    /// Of an agent: what it does for whom.
+    pub agent: Option<&'a Agent>,
     /// The frontend's rules; `None`: it has none.
     pub rules: Option<tcp_rules::Rules<'a>>,
     /// `ssl`.
@@ -68,6 +72,7 @@ impl<'a> Entrance<'a> {
             self.rules
                 .is_some_and(|rules| !rules.front.connection.is_empty()),
         );
+        owed.set(Handlers::ACCEPT_REMOTE, self.agent.is_some());
         owed.set(Handlers::SSL_HS, self.tls.is_some());
         owed
     }
@@ -88,6 +93,7 @@ impl<'a> Entrance<'a> {
             monitor_net: &frontend.monitor_net,
             http_check: frontend.http_check,
             accept_proxy,
+            agent: frontend.agent.as_ref(),
             rules,
             tls,
             timeout: frontend.timeouts.client,
@@ -107,6 +113,8 @@ pub struct Incoming {
     pub session: Session,
     /// The PROXY header.
     pub proxy: Option<Box<Header>>,
+    /// The connection that an agent was asked for.
+    pub asked: Option<Box<Request>>,
     /// Read, and for whoever comes next.
     pub received: Buffer,
     /// The last words to send, and how many bytes of them are out.
@@ -121,6 +129,7 @@ impl Incoming {
             connection,
             session: Session::new(source),
             proxy: None,
+            asked: None,
             received: Buffer::empty(),
             last_chunk: (&[], 0),
         }
@@ -215,8 +224,13 @@ pub async fn run(
                     .connection
                     .ssl()
                     .is_none_or(|ssl| !ssl.has_received());
-            if incoming.connection.ssl().is_some() && failure.reason != Reason::Timeout {
-                // The alert that says why must not be lost to the reset which unread bytes cause.
+            let told = incoming.connection.ssl().is_some()
+                || matches!(
+                    failure.reason,
+                    Reason::BadRequest(_) | Reason::NotAllowed(_)
+                );
+            if told && failure.reason != Reason::Timeout {
+                // What says why must not be lost to the reset which unread bytes cause.
                 let mut history = EndHistory::new();
                 incoming
                     .connection
@@ -263,6 +277,7 @@ pub(super) async fn after_try(
 fn note_owed(connection: &mut Connection, owed: Handlers) {
     for (handler, step) in [
         (Handlers::ACCEPT_PROXY, Step::AcceptHeader),
+        (Handlers::ACCEPT_REMOTE, Step::RemoteAccept),
         (Handlers::SSL_HS, Step::DataAccept),
     ] {
         if owed.contains(handler) {
@@ -284,10 +299,11 @@ async fn work(
             Handler::Health => health::step(entrance, incoming),
             Handler::SendLastChunk => send_last_chunk::step(incoming),
             Handler::AcceptProxy => accept_proxy::step(entrance, incoming),
+            Handler::AcceptRemote => accept_remote::step(entrance, incoming),
             Handler::TcpRules => Ok(tcp_rules::connection(entrance, incoming)),
             Handler::Ssl => ssl::accept(entrance, incoming),
             Handler::AcceptSession => Ok(accept_session::step(entrance, incoming)),
-            Handler::SendProxy => Ok(Outcome::DONE),
+            Handler::Remote | Handler::SendProxy => Ok(Outcome::DONE),
         };
         after_try(&incoming.connection, &outcome, turn).await;
         let failed = |reason| Failure { handler, reason };

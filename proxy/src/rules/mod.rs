@@ -22,4 +22,6 @@ pub mod sample;
 pub mod scene;
 pub mod session;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod vars;

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod admit;
+pub mod answer;
 pub mod connect;
 pub mod gate;
 pub mod idle;

@@ -15,13 +15,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::admit::{Admission, Admitted};
 use super::gate::Gate;
 use super::interface::Move;
-use super::{connect, gate, route, transfer};
+use super::{answer, connect, gate, route, transfer};
 use crate::backend::{Backend, Held};
 use crate::channel::buffer::Buffer;
 use crate::config::model::SocketOptions;
+use crate::config::model::remote::AgentServer;
 use crate::conn::ctrl::tcp;
 use crate::conn::data::{Status, ssl};
-use crate::conn::end::Layer;
+use crate::conn::end::{Layer, Reason};
 use crate::conn::{Connection, Ctrl, Side};
 use crate::handshake;
 use crate::handshake::incoming::{Ended, Entrance, Incoming};
@@ -255,7 +256,7 @@ fn prepare(
     prepared: bool,
     options: &SocketOptions,
 ) -> io::Result<Connection> {
-    if ctrl == Ctrl::Tcp && !prepared {
+    if ctrl.is_tcp() && !prepared {
         tcp::prepare(socket.as_fd(), options.keepalive)?;
     }
     let mut connection = Connection::accepted(socket, ctrl)?;
@@ -291,6 +292,7 @@ async fn run(
         Ok(admitted) => admitted,
         Err(refused) => return refused.end(incoming.connection, record),
     };
+    let server = asked_for(&incoming, &backend).or(server);
     let policy = Policy::new(&frontend.config, &backend.config, worker.shared.no_splice);
     if let Err(error) = read_early(worker, &policy, &mut incoming) {
         tracing::debug!(flow = record.id, %error, "the client left before it was served");
@@ -310,10 +312,22 @@ async fn run(
     let reached = match Box::pin(connect::reach(&approach)).await {
         Ok(reached) => reached,
         Err(termination) => {
-            incoming.connection.reset();
+            let asked = incoming.asked.is_some();
+            if asked && termination != Termination::CLIENT_GONE_CONNECTING {
+                answer::refused(incoming.connection, record).await;
+            } else {
+                incoming.connection.reset();
+            }
             return termination;
         }
     };
+    if incoming.asked.is_some()
+        && let Err(error) = answer::connected(&mut incoming.connection, &reached.connection).await
+    {
+        tracing::debug!(flow = record.id, %error, "the answer could not be sent");
+        record.note_end(Side::Client, Layer::Ctrl, Reason::from(&error));
+        return Termination::CLIENT_GONE_CONNECTING;
+    }
     route::store(
         stores,
         &reached.server,
@@ -361,6 +375,13 @@ async fn run(
     ending
 }
 
+/// Of an agent: the server that speaks to the target as it was asked to.
+fn asked_for(incoming: &Incoming, backend: &Backend) -> Option<Arc<crate::backend::Server>> {
+    let asked = incoming.asked.as_ref()?;
+    let how = AgentServer::for_request(asked.tls.as_ref().map(|tls| tls.verify));
+    backend.servers.get(how as usize).cloned()
+}
+
 /// Reads what the client has sent already, before the server is reached: the request then goes out
 /// with the acknowledgement that ends the server's handshake, and the client's acknowledgement
 /// with the reply, which spares both connections a packet. Nothing is read where nothing has come
@@ -382,7 +403,7 @@ fn read_early(worker: &Worker, policy: &Policy, incoming: &mut Incoming) -> io::
         worker.pool.put_buffer(buffer);
         return Ok(());
     }
-    if transfer.status.contains(Status::EMPTY_IN) && incoming.connection.ctrl() == Ctrl::Tcp {
+    if transfer.status.contains(Status::EMPTY_IN) && incoming.connection.ctrl().is_tcp() {
         // A short request, not a stream: its sender waits for no acknowledgement. A refusal only
         // costs the packet.
         let _ = socket::delay_ack(incoming.connection.fd());

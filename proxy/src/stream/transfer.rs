@@ -18,7 +18,7 @@ use crate::channel::{Channel, Flags, UserPath};
 use crate::conn::data::ssl;
 use crate::conn::end::{Layer, Reason};
 use crate::conn::state::View;
-use crate::conn::{Connection, Ctrl, Side};
+use crate::conn::{Connection, Side};
 use crate::observe::record::{FlowRecord, Termination, Why};
 use crate::offload::Availability;
 use crate::offload::path::{Engine as PathEngine, Policy};
@@ -133,7 +133,7 @@ impl DataPhase {
         let wanted = match setup.policy.engine() {
             PathEngine::None => None,
             PathEngine::Redirect => {
-                if connections.iter().any(|c| c.ctrl() != Ctrl::Tcp) {
+                if connections.iter().any(|c| !c.ctrl().is_tcp()) {
                     record.why.set(Some(Why::NotTcp));
                     None
                 } else if !raw {

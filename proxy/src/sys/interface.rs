@@ -15,6 +15,8 @@ pub struct Interface {
     pub index: u32,
     /// Whether it is the loopback.
     pub loopback: bool,
+    /// Whether it is one end of a veth pair.
+    pub veth: bool,
 }
 
 /// Finds an interface of the calling thread's network namespace by name.
@@ -45,5 +47,31 @@ pub fn find(name: &str) -> io::Result<Interface> {
     Ok(Interface {
         index,
         loopback: libc::c_int::from(flags) & libc::IFF_LOOPBACK != 0,
+        veth: driver(&socket, &mut request).is_ok_and(|driver| driver.starts_with(b"veth\0")),
     })
 }
+
+/// `struct ethtool_drvinfo`.
+#[repr(C)]
+struct DriverInfo {
+    command: u32,
+    driver: [u8; 32],
+    // What else the kernel says of a driver, 160 bytes of it.
+    rest: [u8; 160],
+}
+
+/// The name of the driver of the interface that `request` names.
+fn driver(socket: &Socket, request: &mut libc::ifreq) -> io::Result<[u8; 32]> {
+    const ETHTOOL_GDRVINFO: u32 = 3;
+    let mut info = DriverInfo {
+        command: ETHTOOL_GDRVINFO,
+        driver: [0; 32],
+        rest: [0; 160],
+    };
+    request.ifr_ifru.ifru_data = (&raw mut info).cast();
+    // SAFETY: the request names an interface, and points to what the command fills, of its size.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut *request) })?;
+    Ok(info.driver)
+}
+
+const _: () = assert!(size_of::<DriverInfo>() == 196);

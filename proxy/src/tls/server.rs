@@ -31,6 +31,8 @@ pub struct ClientFacts<'a> {
     pub sni: Option<&'a str>,
     /// The name in its PROXY header.
     pub authority: Option<&'a str>,
+    /// The name that it asked an agent to send.
+    pub asked: Option<&'a str>,
 }
 
 /// TLS of one `server` line, as handshakes use it.
@@ -98,6 +100,7 @@ impl ServerContext {
             }
             Some(SniExpression::ClientSni) => facts.sni,
             Some(SniExpression::ProxyAuthority) => facts.authority,
+            Some(SniExpression::Asked) => facts.asked,
         };
         let name = dynamic.filter(|name| !name.is_empty()).and_then(|name| {
             match DnsName::try_from(name) {

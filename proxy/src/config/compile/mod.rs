@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostics, Fault};
 use super::draft::rules::{RuleKind, RuleLine};
-use super::draft::{Draft, Proxy};
+use super::draft::{Draft, Kind, Proxy};
 use super::lexer::Word;
 use super::model::rules::{BackRules, FrontRules};
 use crate::rules::acl::Acls;
@@ -69,6 +69,7 @@ pub(super) fn compile(draft: &Draft, diagnostics: &mut Diagnostics) -> Compiled 
         .iter()
         .filter(|proxy| proxy.kind.has_back())
         .enumerate()
+        .filter(|(_, proxy)| proxy.kind != Kind::Agent)
         .map(|(index, proxy)| {
             let servers = proxy.servers.iter();
             let servers = servers.map(|line| Arc::clone(&line.server.name)).collect();

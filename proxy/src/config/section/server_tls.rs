@@ -7,6 +7,7 @@ use super::super::draft::ServerSettings;
 use super::super::draft::tls::{SendProxyWords, ServerTlsWords};
 use super::super::effect;
 use super::super::lexer::Word;
+use super::super::model::remote::RemoteTls;
 use super::super::model::tls::{Authorities, ProxyOptions, ServerTls, SniExpression};
 use super::super::tls::versions::Version;
 use super::{Context, tls};
@@ -53,6 +54,11 @@ pub(crate) fn is_version(name: &Word) -> bool {
     version.is_some_and(|version| Version::from_suffix(version).is_some())
 }
 
+/// Whether a word that needs TLS is one that an agent can be told.
+pub(crate) fn is_for_agents(name: &Word) -> bool {
+    matches!(name.as_str(), "verify" | "sni")
+}
+
 /// Whether a word that [`parameter`] took means nothing without `ssl`.
 pub(crate) fn needs_ssl(name: &Word) -> bool {
     let plain = ["ssl", "no-ssl", "proxy-v2-options"];
@@ -65,6 +71,15 @@ pub(crate) fn no_tickets(name: &Word, context: &mut Context<'_>) {
     effect::none(name, why, &mut context.diagnostics);
 }
 
+/// Reads `verify` and `sni` for the agent that does the TLS. Whether the server is verified is
+/// settled once all of `global` is known.
+pub(crate) fn remote(words: &ServerTlsWords) -> RemoteTls {
+    RemoteTls {
+        verify: words.verify.unwrap_or(true),
+        sni: words.sni.clone(),
+    }
+}
+
 fn verify(value: &Word) -> Result<bool, Fault> {
     match value.as_str() {
         "none" => Ok(false),
@@ -75,7 +90,7 @@ fn verify(value: &Word) -> Result<bool, Fault> {
     }
 }
 
-fn authorities(value: &Word, context: &Context<'_>) -> Result<Authorities, Fault> {
+pub(crate) fn authorities(value: &Word, context: &Context<'_>) -> Result<Authorities, Fault> {
     match value.as_str() {
         "@system-ca" => Ok(Authorities::System),
         other if other.starts_with('@') => Err(value.fault(format!(

@@ -239,3 +239,6 @@ impl<'a> Indexed<'a> {
         holds != self.step.negated
     }
 }
+
+#[cfg(test)]
+mod tests;

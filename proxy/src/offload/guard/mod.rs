@@ -131,7 +131,8 @@ impl fmt::Debug for Guard {
 
 impl Guard {
     /// Guards `interface` of the calling thread's network namespace as `plan` says. Without a mode:
-    /// native where the driver can, else generic.
+    /// native where the driver can, else generic; generic on a veth device, whose peer takes a
+    /// native program's resets only if it has a native program itself.
     ///
     /// # Errors
     /// When there is no such interface or it is the loopback, when the plan cannot be carried out,
@@ -153,6 +154,9 @@ impl Guard {
         };
         let attached = match mode {
             Some(mode) => attach(&mut program, mode).map_err(|error| (error, mode)),
+            None if found.veth => {
+                attach(&mut program, Mode::Generic).map_err(|error| (error, Mode::Generic))
+            }
             None => attach(&mut program, Mode::Native).or_else(|error| {
                 tracing::debug!(interface, error = because(&error), "no native guard");
                 attach(&mut program, Mode::Generic).map_err(|error| (error, Mode::Generic))

@@ -128,6 +128,10 @@ fn spell(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "every address".to_owned(), |address| address.to_string())
 }
 
+/// What the program looks a listener up by: family, address or
+/// [`EVERY_ADDRESS`], port.
+pub type Guarded = (Family, [u8; 16], u16);
+
 /// A rule as the program knows it.
 pub type RuleKey = (u32, How);
 
@@ -135,8 +139,8 @@ pub type RuleKey = (u32, How);
 /// generation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compiled {
-    /// Family, address (all zero: every one), port; index of the policy.
-    pub listeners: Vec<((Family, [u8; 16], u16), u32)>,
+    /// What is guarded, and the index of the policy.
+    pub listeners: Vec<(Guarded, u32)>,
     /// Per policy.
     pub rates: Vec<Option<(RuleKey, Rate)>>,
     /// Policy, network, and the rule; `None`: left to the daemon. No network repeats, and the
@@ -231,8 +235,8 @@ fn rate(limit: &RateLimit) -> Result<Rate, PlanError> {
         })
 }
 
-/// What the program looks a listener up by: one key, or one per family.
-fn listener_keys((address, port): Listener) -> Vec<(Family, [u8; 16], u16)> {
+/// One key, or one per family.
+fn listener_keys((address, port): Listener) -> Vec<Guarded> {
     let every = |family| (family, EVERY_ADDRESS, port);
     match address {
         None => vec![every(Family::V4), every(Family::V6)],

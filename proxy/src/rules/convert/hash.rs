@@ -100,19 +100,24 @@ fn wt6(bytes: &[u8]) -> u32 {
         a = !(a ^ u32::from(byte));
         b = !b.wrapping_add(u32::from(byte));
         (a, b) = (b.rotate_left(left), a.rotate_left(right));
-        let mixed = (a >> 16 ^ b) & 0xffff;
+        let mixed = ((a >> 16) ^ b) & 0xffff;
         left = mixed & 0x1f;
         right = mixed >> 11;
     }
     a ^ b
 }
 
-/// Bob Jenkins's function that lets every bit of its input change about half of the output's.
+/// A prime near to three quarters of what 32 bits hold.
+const SPREAD: u32 = 3_221_225_473;
+
+/// Bob Jenkins's function that lets every bit of its input change about half of the output's, spread once
+/// more, as HAProxy does.
 fn avalanche(mut a: u32) -> u32 {
     a = a.wrapping_add(0x7ed5_5d16).wrapping_add(a << 12);
-    a = a ^ 0xc761_c23c ^ a >> 19;
+    a = a ^ 0xc761_c23c ^ (a >> 19);
     a = a.wrapping_add(0x1656_67b1).wrapping_add(a << 5);
-    a = a.wrapping_add(0xd3a2_646c) ^ a << 9;
+    a = a.wrapping_add(0xd3a2_646c) ^ (a << 9);
     a = a.wrapping_add(0xfd70_46c5).wrapping_add(a << 3);
-    a ^ 0xb55a_4f09 ^ a >> 16
+    a = a ^ 0xb55a_4f09 ^ (a >> 16);
+    a.wrapping_mul(SPREAD)
 }

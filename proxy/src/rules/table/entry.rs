@@ -12,6 +12,8 @@ pub struct Entry<'a> {
     pub(super) layout: &'a Layout,
     /// The time, in milliseconds.
     pub(super) now: u64,
+    /// Whether anything that is stored was changed.
+    pub(super) changed: bool,
 }
 
 impl Entry<'_> {
@@ -36,6 +38,7 @@ impl Entry<'_> {
         let Some(at) = self.layout.offset(column) else {
             return;
         };
+        self.changed = true;
         let value = if layout::is_wide(column) {
             value
         } else {
@@ -108,6 +111,7 @@ impl Entry<'_> {
     /// that of the current period; `None`: the table does not store it.
     pub fn add(&mut self, column: Column, events: u64) -> Option<u64> {
         let at = self.layout.offset(column)?;
+        self.changed = true;
         Some(if column.is_rate() {
             let mut window = self.window(at, column);
             let value = window.add(events, self.ticks(), self.layout.period(column));
@@ -134,6 +138,7 @@ impl Entry<'_> {
     pub(super) fn end_connection(&mut self) {
         if let Some(at) = self.layout.offset(Column::ConnCur) {
             self.words[at] = self.words[at].saturating_sub(1);
+            self.changed = true;
         }
     }
 

@@ -26,8 +26,7 @@ pub fn can_be_key(from: Kind, table: Kind) -> bool {
     match table {
         Kind::Int => !matches!(from, Kind::Ipv6 | Kind::Bin),
         Kind::Ipv4 | Kind::Ipv6 | Kind::Address => !matches!(from, Kind::Bool | Kind::Bin),
-        Kind::Bin => from != Kind::Bool,
-        Kind::Str | Kind::Bool => true,
+        Kind::Str | Kind::Bin | Kind::Bool => true,
     }
 }
 
@@ -48,10 +47,15 @@ impl Key {
                 let low = to_int(value)? & i64::from(u32::MAX);
                 Some(Self::short(Kind::Int, u32::try_from(low).ok()?))
             }
+            // Up to the first NUL: HAProxy keeps text as C does.
             Kind::Str => Some(with_text(value, |text| {
-                Self::text(&text[..text.len().min(settings.key_len)])
+                let text = &text[..text.len().min(settings.key_len)];
+                let end = text.iter().position(|byte| *byte == 0);
+                Self::text(&text[..end.unwrap_or(text.len())])
             })),
-            Kind::Bin => with_block(value, |block| Self::block(block, settings.key_len)),
+            Kind::Bin => Some(with_block(value, |block| {
+                Self::block(block, settings.key_len)
+            })),
         }
     }
 
@@ -200,7 +204,7 @@ fn to_ipv4(value: Value<'_>) -> Option<Ipv4Addr> {
             let low = number & i64::from(u32::MAX);
             Some(Ipv4Addr::from_bits(u32::try_from(low).ok()?))
         }
-        Value::Str(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        Value::Str(text) => leading_ipv4(text),
         Value::Bool(_) | Value::Bin(_) => None,
     }
 }
@@ -225,12 +229,35 @@ fn to_int(value: Value<'_>) -> Option<i64> {
     }
 }
 
+/// The address that text begins with. Zeros may lead each number, and anything but a dot may follow
+/// the last one, a port or a mask, say.
+fn leading_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0_u8; 4];
+    let mut rest = text;
+    for (place, octet) in octets.iter_mut().enumerate() {
+        if place > 0 {
+            rest = rest.strip_prefix(b".")?;
+        }
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (number, after) = rest.split_at(digits);
+        if number.is_empty() || after.first() == Some(&b'.') && place == 3 {
+            return None;
+        }
+        for digit in number {
+            *octet = octet.checked_mul(10)?.checked_add(digit - b'0')?;
+        }
+        rest = after;
+    }
+    Some(octets.into())
+}
+
 /// The number that text begins with, 0 where it begins with none; too large ones are the largest.
 /// `None`: there is no text.
 fn leading_number(text: &[u8]) -> Option<i64> {
     let (digits, sign) = match text {
         [] => return None,
         [b'-', rest @ ..] => (rest, -1),
+        [b'+', rest @ ..] => (rest, 1),
         _ => (text, 1),
     };
     let number =
@@ -261,12 +288,12 @@ fn with_text<R>(value: Value<'_>, then: impl FnOnce(&[u8]) -> R) -> R {
     then(&buffer[..length])
 }
 
-fn with_block<R>(value: Value<'_>, then: impl FnOnce(&[u8]) -> R) -> Option<R> {
-    Some(match value {
+fn with_block<R>(value: Value<'_>, then: impl FnOnce(&[u8]) -> R) -> R {
+    match value {
         Value::Str(bytes) | Value::Bin(bytes) => then(bytes),
+        Value::Bool(is) => then(&i64::from(is).to_be_bytes()),
         Value::Int(number) => then(&number.to_be_bytes()),
         Value::Ipv4(address) => then(&address.octets()),
         Value::Ipv6(address) => then(&address.octets()),
-        Value::Bool(_) => return None,
-    })
+    }
 }

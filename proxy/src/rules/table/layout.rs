@@ -9,7 +9,7 @@ use crate::rules::sample::Kind;
 
 /// How many streams track the entry.
 pub(super) const USES: usize = 0;
-/// The entry that was touched before this one; nobody tracks it.
+/// The entry that was touched before this one; itself: it is set aside.
 pub(super) const OLDER: usize = 1;
 /// The entry that was touched after this one; in a free slot: the next free one.
 pub(super) const NEWER: usize = 2;

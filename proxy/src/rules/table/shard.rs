@@ -1,8 +1,9 @@
 //! One of the parts that a table is divided into: its entries, found by key and ordered by age.
 //!
 //! Entries are rows of words in chunks that never move, so that a table costs what it stores. The
-//! order is a list through the entries that nobody tracks, the one that was not touched for longest
-//! first. As all entries of a table live equally long, it is the order in which they expire as well.
+//! order is a list through the entries, the one that was not touched for longest first. As all entries
+//! of a table live equally long, it is the order in which they expire as well. A tracked entry that
+//! gets to the front is set aside, out of the list, until it is touched or let go.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -85,7 +86,7 @@ impl Shard {
         self.index.insert_unique(hash, slot, |slot| {
             hasher.hash_one(key_of(row_of(chunks, *slot, stride), layout))
         });
-        self.link(Slot(slot), layout);
+        self.link_after(self.newest, Slot(slot), layout);
         Slot(slot)
     }
 
@@ -107,71 +108,79 @@ impl Shard {
         self.free = slot.0;
     }
 
-    /// The entry that was not touched for longest, of those that nobody tracks, and when it was
+    /// The entry that was not touched for longest, of those that are not set aside, and when it was
     /// touched.
     pub(super) fn oldest(&self, layout: &Layout) -> Option<(Slot, u64)> {
         let slot = some(self.oldest)?;
         Some((slot, self.touched(slot, layout)))
     }
 
-    /// Removes up to `most` entries that have expired; returns how many.
+    /// Looks at up to `most` entries that have expired, and removes those that nobody tracks;
+    /// returns how many.
     pub(super) fn purge(&mut self, most: usize, layout: &Layout, hasher: &RandomState) -> usize {
-        let Some(expire) = layout.expire else {
-            return 0;
-        };
-        for removed in 0..most {
-            match self.oldest(layout) {
-                Some((slot, touched)) if touched.saturating_add(expire) <= self.now => {
-                    self.remove(slot, layout, hasher);
-                }
-                _ => return removed,
+        let mut removed = 0;
+        for _ in 0..most {
+            let Some(slot) = some(self.oldest) else {
+                break;
+            };
+            if !self.is_over(slot, layout) {
+                break;
+            }
+            if self.row(slot, layout)[layout::USES] > 0 {
+                self.set_aside(slot, layout);
+            } else {
+                self.remove(slot, layout, hasher);
+                removed += 1;
             }
         }
-        most
+        removed
     }
 
-    /// Whether an entry's time is over; a tracked one's never is.
+    /// Sets the oldest entry aside if it is tracked; returns whether it was.
+    pub(super) fn set_oldest_aside(&mut self, layout: &Layout) -> bool {
+        let tracked = some(self.oldest).filter(|slot| self.row(*slot, layout)[layout::USES] > 0);
+        if let Some(slot) = tracked {
+            self.set_aside(slot, layout);
+        }
+        tracked.is_some()
+    }
+
+    /// Whether an entry has expired; a tracked one never has.
     pub(super) fn is_expired(&self, slot: Slot, layout: &Layout) -> bool {
-        let (row, expire) = (self.row(slot, layout), layout.expire);
-        row[layout::USES] == 0
-            && expire.is_some_and(|expire| {
-                entry::double(row, layout::TOUCHED).saturating_add(expire) <= self.now
-            })
+        self.row(slot, layout)[layout::USES] == 0 && self.is_over(slot, layout)
     }
 
     /// An entry's life begins again.
     pub(super) fn touch(&mut self, slot: Slot, layout: &Layout) {
         let now = self.now;
-        let row = self.row_mut(slot, layout);
-        let tracked = row[layout::USES] > 0;
-        entry::set_double(row, layout::TOUCHED, now);
-        if !tracked && self.newest != slot.0 {
+        entry::set_double(self.row_mut(slot, layout), layout::TOUCHED, now);
+        if self.is_aside(slot, layout) {
+            self.link_after(self.newest, slot, layout);
+        } else if self.newest != slot.0 {
             self.unlink(slot, layout);
-            self.link(slot, layout);
+            self.link_after(self.newest, slot, layout);
         }
     }
 
-    /// Holds an entry: it is in nobody's way to expiry until it is let go.
+    /// Holds an entry, which touches it: it does not expire until it is let go.
     pub(super) fn hold(&mut self, slot: Slot, layout: &Layout) {
-        if self.row(slot, layout)[layout::USES] == 0 {
-            self.unlink(slot, layout);
-        }
-        let now = self.now;
-        let row = self.row_mut(slot, layout);
-        row[layout::USES] += 1;
-        entry::set_double(row, layout::TOUCHED, now);
+        self.row_mut(slot, layout)[layout::USES] += 1;
+        self.touch(slot, layout);
     }
 
-    /// Lets go of an entry that was held.
-    pub(super) fn let_go(&mut self, slot: Slot, layout: &Layout) {
-        let now = self.now;
-        let row = self.row_mut(slot, layout);
-        row[layout::USES] -= 1;
-        let free = row[layout::USES] == 0;
-        entry::set_double(row, layout::TOUCHED, now);
-        if free {
-            self.link(slot, layout);
+    /// Lets go of an entry that was held, and removes it if nobody else holds it and it has expired
+    /// meanwhile; returns whether it did.
+    pub(super) fn let_go(&mut self, slot: Slot, layout: &Layout, hasher: &RandomState) -> bool {
+        self.row_mut(slot, layout)[layout::USES] -= 1;
+        let free = self.row(slot, layout)[layout::USES] == 0;
+        if free && self.is_aside(slot, layout) {
+            self.link_by_age(slot, layout);
         }
+        let expired = self.is_expired(slot, layout);
+        if expired {
+            self.remove(slot, layout, hasher);
+        }
+        expired
     }
 
     /// An entry's values.
@@ -180,6 +189,7 @@ impl Shard {
             now: self.now,
             words: self.row_mut(slot, layout),
             layout,
+            changed: false,
         }
     }
 
@@ -215,17 +225,52 @@ impl Shard {
         entry::double(self.row(slot, layout), layout::TOUCHED)
     }
 
-    /// Puts an entry at the end of the order.
-    fn link(&mut self, slot: Slot, layout: &Layout) {
-        let newest = self.newest;
-        let row = self.row_mut(slot, layout);
-        row[layout::OLDER] = newest;
-        row[layout::NEWER] = NONE;
-        match some(newest) {
-            Some(newest) => self.row_mut(newest, layout)[layout::NEWER] = slot.0,
-            None => self.oldest = slot.0,
+    /// Whether its time is over, tracked or not.
+    fn is_over(&self, slot: Slot, layout: &Layout) -> bool {
+        let touched = self.touched(slot, layout);
+        let expire = layout.expire;
+        expire.is_some_and(|expire| touched.saturating_add(expire) <= self.now)
+    }
+
+    /// Puts an entry into the order after another one, or [`NONE`]: first.
+    fn link_after(&mut self, older: u32, slot: Slot, layout: &Layout) {
+        let newer = match some(older) {
+            Some(older) => {
+                std::mem::replace(&mut self.row_mut(older, layout)[layout::NEWER], slot.0)
+            }
+            None => std::mem::replace(&mut self.oldest, slot.0),
+        };
+        match some(newer) {
+            Some(newer) => self.row_mut(newer, layout)[layout::OLDER] = slot.0,
+            None => self.newest = slot.0,
         }
-        self.newest = slot.0;
+        let row = self.row_mut(slot, layout);
+        row[layout::OLDER] = older;
+        row[layout::NEWER] = newer;
+    }
+
+    /// Puts an entry that was set aside where it belongs: before it are only others that were set
+    /// aside.
+    fn link_by_age(&mut self, slot: Slot, layout: &Layout) {
+        let touched = self.touched(slot, layout);
+        let (mut older, mut next) = (NONE, self.oldest);
+        while let Some(other) = some(next)
+            && self.touched(other, layout) < touched
+        {
+            older = next;
+            next = self.row(other, layout)[layout::NEWER];
+        }
+        self.link_after(older, slot, layout);
+    }
+
+    /// Takes a tracked entry out of the order, and marks it.
+    fn set_aside(&mut self, slot: Slot, layout: &Layout) {
+        self.unlink(slot, layout);
+        self.row_mut(slot, layout)[layout::OLDER] = slot.0;
+    }
+
+    fn is_aside(&self, slot: Slot, layout: &Layout) -> bool {
+        self.row(slot, layout)[layout::OLDER] == slot.0
     }
 
     /// Takes an entry out of the order.

@@ -280,15 +280,26 @@ impl Table {
         now: Option<Millis>,
         then: impl FnOnce(&mut Shard, &Layout) -> R,
     ) -> R {
-        let now = now.map_or_else(
-            || self.clock.load(Ordering::Relaxed),
-            |now| self.observe(now),
-        );
         let mut shard = lock(&self.shards[place]);
-        shard.advance(now);
+        shard.advance(self.time(now));
         let result = then(&mut shard, &self.layout);
         self.publish(place, &shard);
         result
+    }
+
+    /// Ends a hold on an entry.
+    pub(super) fn untrack(&self, place: usize, slot: Slot, now: Option<Millis>) {
+        let mut shard = lock(&self.shards[place]);
+        shard.advance(self.time(now));
+        let mut entry = shard.entry(slot, &self.layout);
+        entry.end_connection();
+        if entry.changed {
+            shard.touch(slot, &self.layout);
+        }
+        if shard.let_go(slot, &self.layout, &self.hasher) {
+            self.used.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.publish(place, &shard);
     }
 
     /// Calls `then` with a key's entry, which it creates if need be; returns its shard too.
@@ -359,11 +370,17 @@ impl Table {
             let mut shard = lock(&self.shards[place]);
             shard.advance(now);
             // If it was touched or removed in between, another one may be older now.
-            if let Some((slot, touched)) = shard.oldest(&self.layout)
-                && touched == oldest
-            {
-                shard.remove(slot, &self.layout, &self.hasher);
-                self.publish(place, &shard);
+            let found = match shard.oldest(&self.layout) {
+                Some((slot, touched))
+                    if touched == oldest && !shard.set_oldest_aside(&self.layout) =>
+                {
+                    shard.remove(slot, &self.layout, &self.hasher);
+                    true
+                }
+                _ => false,
+            };
+            self.publish(place, &shard);
+            if found {
                 return true;
             }
         }
@@ -372,10 +389,9 @@ impl Table {
     /// Removes expired entries of a shard, up to so many.
     fn purge(&self, place: usize, shard: &mut Shard, most: usize) {
         let removed = shard.purge(most, &self.layout, &self.hasher);
-        if removed > 0 {
-            self.used.fetch_sub(removed, Ordering::Relaxed);
-            self.publish(place, shard);
-        }
+        self.used.fetch_sub(removed, Ordering::Relaxed);
+        // Also where none was removed: some may have been set aside.
+        self.publish(place, shard);
     }
 
     /// Removes an entry that nobody tracks.
@@ -413,6 +429,14 @@ impl Table {
         // The index uses the lowest bits and the seven highest.
         let bits = usize::try_from(hash >> 48 & 0xff).unwrap_or(0);
         Some((hash, bits & (self.shards.len() - 1)))
+    }
+
+    /// The time, or the latest that anybody came with.
+    fn time(&self, now: Option<Millis>) -> u64 {
+        now.map_or_else(
+            || self.clock.load(Ordering::Relaxed),
+            |now| self.observe(now),
+        )
     }
 
     /// Notes the time; returns the latest that anybody came with.

@@ -89,12 +89,16 @@ impl Tracked {
         self.update(now, |entry| entry.set(Column::Gpt0, tag.into()));
     }
 
-    /// Any change; the entry counts as touched.
+    /// Any change; the entry is touched if the table stores what was changed.
     pub fn update<R>(&self, now: Millis, change: impl FnOnce(&mut Entry<'_>) -> R) -> R {
         self.table
             .with_held(self.shard, Some(now), |shard, layout| {
-                shard.touch(self.slot, layout);
-                change(&mut shard.entry(self.slot, layout))
+                let mut entry = shard.entry(self.slot, layout);
+                let result = change(&mut entry);
+                if entry.changed {
+                    shard.touch(self.slot, layout);
+                }
+                result
             })
     }
 
@@ -112,8 +116,9 @@ impl Tracked {
         self.inspect(now, Row::of)
     }
 
-    /// Ends the tracking. Dropping does the same at the latest time that the table knows of, which
-    /// is when the entry was last touched; with the true time it lives on for the whole of `expire`.
+    /// Ends the tracking, and touches the entry if the table stores `conn_cur`. An entry that has
+    /// expired while it was tracked is gone then. Dropping does the same at the latest time that
+    /// the table knows of: with the true time an entry lives on for the whole of `expire`.
     pub fn release(mut self, now: Millis) {
         self.end(Some(now));
     }
@@ -122,10 +127,7 @@ impl Tracked {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        self.table.with_held(self.shard, now, |shard, layout| {
-            shard.entry(self.slot, layout).end_connection();
-            shard.let_go(self.slot, layout);
-        });
+        self.table.untrack(self.shard, self.slot, now);
     }
 }
 

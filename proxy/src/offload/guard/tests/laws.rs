@@ -1,12 +1,13 @@
 //! The decision of the program against a naive reading of the plan, with maps of the host's.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use underpass_common::guard::bucket::{self, Rate};
 use underpass_common::guard::frame::{Family, Syn, parse};
 use underpass_common::guard::{
@@ -15,7 +16,9 @@ use underpass_common::guard::{
 };
 
 use super::frames::Spec;
+use super::object::loaded;
 use crate::offload::guard::plan::{Compiled, How, Plan, Policy, RateLimit, Verdict, octets};
+use crate::offload::guard::program::Action;
 
 /// The maps, of a plan whose rules' slots are their numbers.
 struct Host {
@@ -121,12 +124,13 @@ fn verdict() -> impl Strategy<Value = Verdict> {
     ]
 }
 
-/// Two addresses of each family are enough for exact ones to meet wildcards.
+/// Addresses of every host itself. Two of IPv4 and two ports are enough for exact ones to meet
+/// wildcards.
 fn destination(family_v4: bool, last: u8) -> IpAddr {
     if family_v4 {
-        Ipv4Addr::new(192, 0, 2, last).into()
+        Ipv4Addr::new(127, 0, 0, last).into()
     } else {
-        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()).into()
+        Ipv6Addr::LOCALHOST.into()
     }
 }
 
@@ -134,7 +138,8 @@ fn limit(base: u32) -> impl Strategy<Value = Option<RateLimit>> {
     prop::option::of(
         (0..4_u32).prop_map(move |per_source_connections| RateLimit {
             per_source_connections,
-            period: Duration::from_secs(1),
+            // Nothing is earned while a test runs.
+            period: Duration::from_secs(3600),
             rule: base,
             how: How::Reset,
         }),
@@ -228,14 +233,70 @@ fn naive(
     }
 }
 
+/// Attempts: family, source of either, and what of the destination varies.
+fn attempts() -> impl Strategy<Value = Vec<(bool, Ipv4Addr, Ipv6Addr, u8, u16)>> {
+    prop::collection::vec((prop::bool::ANY, v4(), v6(), 1..3_u8, 79..83_u16), 1..40)
+}
+
+#[test]
+fn the_object_decides_as_the_plan_reads() {
+    let Some(program) = loaded(&Plan::default()) else {
+        return;
+    };
+    let program = RefCell::new(program);
+    // What a source has used up stays so, so each plan gets limits of its own.
+    let next_rule = Cell::new(1000);
+    let config = Config {
+        failure_persistence: None,
+        ..Config::with_cases(100)
+    };
+    let law = |(mut plan, attempts): (Plan, Vec<_>)| {
+        for rate in plan
+            .policies
+            .iter_mut()
+            .filter_map(|policy| policy.rate.as_mut())
+        {
+            rate.rule = next_rule.replace(next_rule.get() + 1);
+        }
+        let mut program = program.borrow_mut();
+        program.replace(&plan).expect("a plan");
+        let mut taken = HashMap::new();
+        for (family_v4, v4, v6, last, port) in attempts {
+            let source = if family_v4 {
+                IpAddr::from(v4)
+            } else {
+                IpAddr::from(v6)
+            };
+            let destination = destination(family_v4, last);
+            let spec = Spec {
+                destination,
+                destination_port: port,
+                ..Spec::syn(source)
+            };
+            let (action, _, _) = program.run(&spec.build(), 1).expect("a run");
+            let expected = match naive(&plan, source, (destination, port), &mut taken) {
+                // Those of networks drop, limits reset.
+                Judgement::Refuse { rule, .. } if rule < 50 => Action::Drop,
+                Judgement::Refuse { .. } => Action::Transmit,
+                _ => Action::Pass,
+            };
+            prop_assert_eq!(action, expected, "{} to {}:{}", source, destination, port);
+        }
+        Ok(())
+    };
+    if let Err(error) = TestRunner::new(config).run(&(plans(), attempts()), law) {
+        panic!("{error}");
+    }
+}
+
 proptest! {
     #[test]
     fn the_program_decides_as_the_plan_reads(
         plan in plans(),
-        attempts in prop::collection::vec((prop::bool::ANY, v4(), v6(), 1..3_u8, 79..83_u16), 1..40),
+        attempts in attempts(),
     ) {
         let compiled = plan.compile().expect("a plan");
-        let host = Host { compiled, full_at: RefCell::default(), now: 1_000_000_000_000 };
+        let host = Host { compiled, full_at: RefCell::default(), now: 100_000_000_000_000 };
         let mut taken = HashMap::new();
         for (family_v4, v4, v6, last, port) in attempts {
             let source = if family_v4 { IpAddr::from(v4) } else { IpAddr::from(v6) };

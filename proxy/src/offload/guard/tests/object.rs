@@ -14,7 +14,7 @@ use crate::offload::guard::program::{Action, Program};
 use crate::offload::guard::view::{Counters, View};
 
 /// The program with this plan; `None` where there is none to be had: no object, no privilege.
-fn loaded(plan: &Plan) -> Option<Program> {
+pub(super) fn loaded(plan: &Plan) -> Option<Program> {
     let mut program = match Program::load() {
         Ok(program) => program,
         Err(GuardError::NoObject) => {

@@ -195,6 +195,50 @@ fn what_is_tracked_neither_expires_nor_makes_room() {
     assert!(!there(&table, 1, 101_000));
 }
 
+/// As HAProxy does it: what is not stored does not touch, so that without `conn_cur` an entry's time
+/// is over that long after its tracking began.
+#[test]
+fn the_end_of_tracking_touches_only_what_stores_current_connections() {
+    let table = Arc::new(Table::new(TableSettings {
+        stores: StoreSet::CONN_CNT | StoreSet::GPC0,
+        ..settings(3)
+    }));
+    let (short, long) = (int(&table, 1), int(&table, 2));
+    let tracked = table.track(&short, Millis(0)).expect("room");
+    tracked.started_session(Millis(500));
+    tracked.release(Millis(600));
+    assert!(there(&table, 1, 999) && !there(&table, 1, 1000));
+    let tracked = table.track(&long, Millis(1000)).expect("room");
+    assert_eq!(table.used(Millis(5000)), 1);
+    tracked.release(Millis(5000));
+    assert_eq!(table.used(Millis(5000)), 0);
+    let tracked = table.track(&long, Millis(6000)).expect("room");
+    assert_eq!(table.used(Millis(9000)), 1);
+    tracked.inc_gpc0(Millis(9000));
+    tracked.release(Millis(9500));
+    assert!(there(&table, 2, 9999) && !there(&table, 2, 10_000));
+}
+
+/// A tracked entry that others of its age had to make room for is the next to go afterwards.
+#[test]
+fn a_tracked_entry_keeps_its_age() {
+    let table = Arc::new(Table::new(TableSettings {
+        stores: StoreSet::CONN_CNT,
+        ..settings(3)
+    }));
+    let first = table.track(&int(&table, 1), Millis(1)).expect("room");
+    let second = table.track(&int(&table, 2), Millis(2)).expect("room");
+    for (number, now) in [(3, 3), (4, 4), (5, 5)] {
+        assert!(touch(&table, number, now));
+    }
+    second.release(Millis(6));
+    first.release(Millis(6));
+    assert!(touch(&table, 6, 7));
+    assert!(!there(&table, 1, 7) && there(&table, 2, 7) && there(&table, 5, 7));
+    assert!(touch(&table, 7, 8));
+    assert!(!there(&table, 2, 8) && there(&table, 5, 8));
+}
+
 #[test]
 fn an_entry_may_be_tracked_more_than_once() {
     let table = table(2);

@@ -114,6 +114,11 @@ impl Model {
         Some(entry)
     }
 
+    /// An entry that is there.
+    pub(super) fn entry(&mut self, key: i64) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.key == key)
+    }
+
     /// Touches an entry, which is created if there is none; `None`: no room.
     pub(super) fn obtain(&mut self, key: i64, now: u64) -> Option<&mut Entry> {
         if self.find(key).is_none() {
