@@ -137,6 +137,12 @@ impl Incoming {
 }
 
 impl Incoming {
+    /// Itself; its box is given back at once, and not when the caller ends.
+    #[must_use]
+    pub fn unboxed(self: Box<Self>) -> Self {
+        *self
+    }
+
     /// The address that the client connected to; `None` where it is no IP address.
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
@@ -171,7 +177,10 @@ pub enum Ended {
 ///
 /// # Errors
 /// When it ended instead; it is closed then.
-pub async fn run(entrance: &Entrance<'_>, mut incoming: Incoming) -> Result<Incoming, Ended> {
+pub async fn run(
+    entrance: &Entrance<'_>,
+    mut incoming: Box<Incoming>,
+) -> Result<Box<Incoming>, Ended> {
     let mut owed = entrance.owed();
     note_owed(&mut incoming.connection, owed);
     if owed == Handlers::ACCEPT_SESSION && entrance.rules.is_none() {

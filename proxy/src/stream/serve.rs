@@ -55,67 +55,80 @@ pub struct Accepted {
 }
 
 /// Serves one connection to its end: its handshakes, then its stream.
-pub async fn stream(worker: Rc<Worker>, accepted: Accepted) {
-    let frontend = accepted.frontend.clone();
-    let process_held = worker.shared.active.hold();
-    let frontend_held = frontend.active.hold();
+///
+/// Most connections are idle most of the time, so that their tasks shall hold little: what only a
+/// handshake or the way to a server needs is in boxes that go with it, and this is no `async fn`,
+/// whose future would keep room for its arguments to the end.
+pub fn stream(worker: Rc<Worker>, accepted: Accepted) -> impl Future<Output = ()> {
+    let Accepted {
+        socket,
+        peer,
+        ctrl,
+        prepared,
+        frontend,
+        bind,
+        permits,
+    } = accepted;
+    let held = (worker.shared.active.hold(), frontend.active.hold(), permits);
     let arrival = Arrival {
         at: SystemTime::now(),
         instant: Instant::now(),
     };
-    let source = accepted
-        .peer
-        .as_socket()
-        .map_or(Endpoint::Unix, Endpoint::Inet);
-    let bind = &frontend.binds[accepted.bind];
-    let permits = accepted.permits;
-    match prepare(
-        accepted.socket,
-        accepted.ctrl,
-        accepted.prepared,
-        &frontend.config.socket,
-    ) {
-        Ok(connection) => {
-            let incoming = Incoming::new(connection, source);
-            let rules = frontend.has_rules().then(|| Rules {
-                front: &frontend.config.rules,
-                setting: worker.setting(&frontend, accepted.bind),
-            });
-            let entrance = Entrance::new(
-                &frontend.config,
-                rules,
-                bind.accept_proxy,
-                bind.tls.as_deref(),
-                &worker.pool,
-                worker.shared.global.bufsize,
-                &worker.turns,
-            );
-            match handshake::incoming::run(&entrance, incoming).await {
-                Ok(incoming) => {
-                    let place = Arrived {
-                        frontend: &frontend,
-                        bind: accepted.bind,
-                        arrival,
-                    };
-                    serve(&worker, place, incoming).await;
-                }
-                Err(ended) => refused(&worker, &frontend, bind, arrival, &ended),
-            }
-        }
-        Err(error) => {
+    let source = peer.as_socket().map_or(Endpoint::Unix, Endpoint::Inet);
+    let incoming = prepare(socket, ctrl, prepared, &frontend.config.socket)
+        .map(|connection| Box::new(Incoming::new(connection, source)))
+        .map_err(|error| {
             tracing::debug!(%error, "the client was gone at once");
-            let record = Rc::new(record(&worker, &frontend, arrival, source));
-            let counted = Counted::new(&worker, &frontend);
-            log(
-                &worker,
-                &frontend,
-                &record,
-                Termination::CLIENT_GONE_CONNECTING,
-                &counted,
-            );
+            source
+        });
+    async move {
+        match incoming {
+            Ok(incoming) => {
+                let place = Arrived {
+                    frontend: &frontend,
+                    bind,
+                    arrival,
+                };
+                enter(&worker, place, incoming).await;
+            }
+            Err(source) => gone(&worker, &frontend, arrival, source),
         }
+        drop(held);
     }
-    drop((permits, process_held, frontend_held));
+}
+
+/// The connection's handshakes, then its stream.
+async fn enter(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>) {
+    let frontend = place.frontend;
+    let bind = &frontend.binds[place.bind];
+    let outcome = {
+        let rules = frontend.has_rules().then(|| Rules {
+            front: &frontend.config.rules,
+            setting: worker.setting(frontend, place.bind),
+        });
+        let entrance = Entrance::new(
+            &frontend.config,
+            rules,
+            bind.accept_proxy,
+            bind.tls.as_deref(),
+            &worker.pool,
+            worker.shared.global.bufsize,
+            &worker.turns,
+        );
+        Box::pin(handshake::incoming::run(&entrance, incoming)).await
+    };
+    match outcome {
+        Ok(incoming) => serve(worker, place, incoming).await,
+        Err(ended) => refused(worker, frontend, bind, place.arrival, &ended),
+    }
+}
+
+/// Logs a client that left before it was a connection.
+fn gone(worker: &Worker, frontend: &FrontendState, arrival: Arrival, source: Endpoint) {
+    let record = Rc::new(record(worker, frontend, arrival, source));
+    let counted = Counted::new(worker, frontend);
+    let ending = Termination::CLIENT_GONE_CONNECTING;
+    log(worker, frontend, &record, ending, &counted);
 }
 
 /// Where and when a session began.
@@ -161,7 +174,7 @@ fn record(
 }
 
 /// Serves a stream, from the session that its client's connection has become to its log line.
-async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Incoming) {
+async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>) {
     let Arrived {
         frontend, arrival, ..
     } = place;
@@ -254,7 +267,7 @@ fn prepare(
 async fn run(
     worker: &Rc<Worker>,
     place: Arrived<'_>,
-    mut incoming: Incoming,
+    mut incoming: Box<Incoming>,
     record: &Rc<FlowRecord>,
     counted: &mut Counted<'_>,
 ) -> Termination {
@@ -296,7 +309,7 @@ async fn run(
         pool: &worker.pool,
         turns: &worker.turns,
     };
-    let reached = match connect::reach(&approach).await {
+    let reached = match Box::pin(connect::reach(&approach)).await {
         Ok(reached) => reached,
         Err(termination) => {
             let asked = incoming.asked.is_some();
@@ -326,7 +339,7 @@ async fn run(
         session,
         proxy,
         ..
-    } = incoming;
+    } = incoming.unboxed();
     let session = Rc::new(RefCell::new(session));
     let site = gate::Site {
         worker,
@@ -445,4 +458,20 @@ fn log(
         &frontend.logs,
         StreamLine::new(record, Some(termination), counted.now(), Instant::now()),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, F: Future>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There is one per connection, also per idle one.
+    #[test]
+    fn a_task_is_small() {
+        let size = size_of_future(stream);
+        assert!(size <= 2048, "{size} bytes");
+    }
 }

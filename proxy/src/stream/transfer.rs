@@ -87,16 +87,20 @@ struct DataPhase {
 }
 
 /// Moves the flow until it ends; closes or resets both connections. Returns how it ended.
-pub async fn run(
+///
+/// No `async fn`, whose future would keep room for its arguments beside the phase made of them.
+pub fn run(
     setup: Setup,
     client: Connection,
     server: Connection,
     record: Rc<FlowRecord>,
-) -> Termination {
+) -> impl Future<Output = Termination> {
     let mut phase = DataPhase::new(setup, [client, server], record);
-    let termination = poll_fn(|cx| phase.poll(cx)).await;
-    phase.close(termination);
-    termination
+    async move {
+        let termination = poll_fn(|cx| phase.poll(cx)).await;
+        phase.close(termination);
+        termination
+    }
 }
 
 impl DataPhase {
