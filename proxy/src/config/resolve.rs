@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::compile;
 use super::diagnostic::{Diagnostics, Severity};
+use super::draft::rules::{RuleKind, RuleLine};
 use super::draft::{Draft, Kind, LogLine, Proxy, ServerLine};
 use super::effect;
 use super::keywords;
@@ -143,6 +144,17 @@ fn check_http_checks(draft: &Draft, diagnostics: &mut Diagnostics) {
 /// Warns about PROXY headers that anybody can send: whoever reaches the address chooses the source
 /// that logs and servers see.
 fn check_sources(proxy: &Proxy, diagnostics: &mut Diagnostics) {
+    // A rule that refuses connections looks at the socket's own source, before any header.
+    let restricts = |line: &RuleLine| {
+        line.kind == RuleKind::Connection
+            && line
+                .words
+                .first()
+                .is_some_and(|action| matches!(action.as_str(), "reject" | "silent-drop"))
+    };
+    if proxy.settings.rules.lines.iter().any(restricts) {
+        return;
+    }
     let mut last = None;
     for bind in proxy.binds.iter().filter(|bind| bind.accept_proxy) {
         let anybody = match &bind.address {
@@ -156,7 +168,7 @@ fn check_sources(proxy: &Proxy, diagnostics: &mut Diagnostics) {
             diagnostics.warning(
                 &bind.position,
                 format!(
-                    "{} '{}' : 'accept-proxy' takes the PROXY header from anywhere: no rule restricts the source, so let only your own proxies reach this address.",
+                    "{} '{}' : 'accept-proxy' takes the PROXY header from anywhere: no 'tcp-request connection' rule restricts the source, so let only your own proxies reach this address.",
                     proxy.kind.noun(),
                     proxy.name
                 ),
