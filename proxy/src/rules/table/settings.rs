@@ -79,7 +79,8 @@ impl Default for Periods {
 pub struct TableSettings {
     /// The name of its proxy.
     pub name: Arc<str>,
-    /// What its keys are: `Ipv4`, `Ipv6`, `Int`, `Str` or `Bin`.
+    /// What its keys are: `Ipv4`, `Ipv6`, `Int`, `Str` or `Bin`; `Address` is taken as `Ipv6`, `Bool`
+    /// as `Int`.
     pub kind: Kind,
     /// The longest key of `Str`, the length of every key of `Bin`, in bytes; unused by the others.
     pub key_len: usize,

@@ -11,7 +11,7 @@ use super::layout::Layout;
 use super::settings::TableSettings;
 use super::shard::{Shard, Slot};
 use super::tracked::Tracked;
-use crate::rules::sample::Value;
+use crate::rules::sample::{Kind, Value};
 use crate::rules::scene::Millis;
 
 /// Shards of a table that is large enough for them.
@@ -66,7 +66,12 @@ pub struct Table {
 impl Table {
     /// An empty one.
     #[must_use]
-    pub fn new(settings: TableSettings) -> Self {
+    pub fn new(mut settings: TableSettings) -> Self {
+        settings.kind = match settings.kind {
+            Kind::Address => Kind::Ipv6,
+            Kind::Bool => Kind::Int,
+            kind => kind,
+        };
         let shards = (settings.size / WORTH_A_SHARD)
             .next_power_of_two()
             .clamp(1, SHARDS);

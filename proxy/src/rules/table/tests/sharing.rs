@@ -1,7 +1,7 @@
 //! Many threads on one table.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -129,4 +129,43 @@ fn the_size_is_never_exceeded() {
         "all were let go and expired"
     );
     assert_eq!(table.allocated(), 0);
+}
+
+/// All threads want the same new keys at the same time, in a full table: each is created once, and no
+/// place is lost.
+#[test]
+fn a_key_that_all_want_takes_one_place() {
+    let size = 600;
+    // Few threads that wait for each other: on a busy machine each wait takes long.
+    let (threads, rounds) = (4, 800);
+    let table = Arc::new(Table::new(TableSettings {
+        expire: None,
+        ..settings(size)
+    }));
+    let gate = Barrier::new(threads);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for round in 0..rounds {
+                    if round % 8 == 0 {
+                        gate.wait();
+                    }
+                    let key = int(&table, i64::try_from(round).expect("small"));
+                    let made = table.update(&key, Millis(round), |entry| {
+                        entry.increment(Gpc::One);
+                    });
+                    assert!(made.is_some(), "the oldest makes room");
+                }
+            });
+        }
+    });
+    let end = Millis(rounds);
+    let rows: Vec<_> = (0..)
+        .map_while(|batch| table.batch(batch, end))
+        .flatten()
+        .collect();
+    assert_eq!((rows.len(), table.used(end)), (size, size));
+    let counts = rows.iter().map(|(_, row)| row.get(Column::Gpc1));
+    let all = u64::try_from(threads).ok();
+    assert!(counts.into_iter().all(|count| count == all));
 }
