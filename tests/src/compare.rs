@@ -126,7 +126,11 @@ pub fn check(case: &Case) {
             "logged by haproxy: {theirs:#?}\nlogged by us: {ours:#?}"
         );
     }
-    assert!(complaints.is_empty(), "{complaints}{}", case.text("…", "…"));
+    assert!(
+        complaints.is_empty(),
+        "{complaints}{}",
+        case.text("…", "…", true)
+    );
 }
 
 /// Runs a case under one program.
@@ -144,6 +148,7 @@ fn run(
     let text = case.text(
         &files.path().display().to_string(),
         &certs_dir.unwrap_or_default(),
+        daemon::is_haproxy(program),
     );
     let mut daemon = Launch::program(program, text).start(&net.proxy)?;
     let mut verdicts = Vec::new();

@@ -1,7 +1,7 @@
 //! Remote TCP: the daemon reaches its server by way of an agent, a second daemon beside the server.
 
 use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use underpass_tests::certs::{Certs, Leaf, STRANGER, Versions};
@@ -470,6 +470,92 @@ fn requests_that_are_none() {
         assert!(rejection.line.contains(why), "{}", rejection.line);
     }
     remote.stop();
+}
+
+/// A request for a connection to the rig's server, from nowhere.
+fn request(rig: &Rig) -> Vec<u8> {
+    let IpAddr::V4(host) = rig.net.server_addr.ipv4() else {
+        panic!("the server has no IPv4 address");
+    };
+    let mut bytes = b"\0RTQ\x01\0\0\x08\x01".to_vec();
+    bytes.extend(host.octets());
+    bytes.extend(SERVER_PORT.to_be_bytes());
+    bytes.push(0);
+    bytes
+}
+
+/// What comes behind a request in the same segment is the target's, and a slow request is a request.
+#[test]
+fn a_request_in_pieces_with_data_behind_it() {
+    for path in [Path::Buffer, Path::Pipe, Path::Redirect] {
+        let remote = Remote::new(Layout::Loopback, path);
+        let rig = &remote.rig;
+        let at = SocketAddr::new(rig.net.server_addr.ipv4(), AGENT_PORT);
+        let peer = rig
+            .net
+            .client
+            .run(|| Peer::connect(at, Buffers::default()))
+            .unwrap();
+        peer.socket().set_tcp_nodelay(true).unwrap();
+        let request = request(rig);
+        let (last, first) = request.split_last().unwrap();
+        for byte in first {
+            peer.write(&[*byte]);
+        }
+        peer.write(&[&[*last][..], b"hello"].concat());
+        let server = rig.accept();
+        assert_eq!(server.read(5).unwrap(), b"hello");
+        let head = peer.read(8).unwrap();
+        assert_eq!(&head[..6], b"\0RTA\x01\0", "{head:?}");
+        peer.read(usize::from(head[7])).unwrap();
+        let exchange = Exchange::new(715, 4 * MB, 4 * MB);
+        exchange.run(&peer, &server);
+        let record = remote.agent.wait_records(1).unwrap().remove(0);
+        rig.check(&record, 4 * MB + 5, 4 * MB, "--");
+        remote.stop();
+    }
+}
+
+#[test]
+fn half_a_request_is_cut_at_the_client_timeout() {
+    let setup = Setup::new(Layout::Loopback, Path::Buffer).agent("timeout client 600ms");
+    let remote = setup.start();
+    let at = SocketAddr::new(remote.rig.net.server_addr.ipv4(), AGENT_PORT);
+    let peer = remote
+        .rig
+        .net
+        .client
+        .run(|| Peer::connect(at, Buffers::default()))
+        .unwrap();
+    peer.write(&request(&remote.rig)[..12]);
+    let (got, _) = peer.read_to_end();
+    assert!(got.is_empty(), "{got:?}");
+    let rejection = remote.agent.wait_rejections(1).unwrap().remove(0);
+    assert!(rejection.is_timeout(), "{}", rejection.line);
+    remote.stop();
+}
+
+/// Rules of the connection see the daemon, rules of the session the client that it asks for.
+#[test]
+fn rules_of_an_agent() {
+    for (stage, reached) in [("connection", true), ("session", false)] {
+        let net = Topology::new(Layout::Hosts).unwrap();
+        let client = net.client_addr.ipv4();
+        drop(net);
+        let remote = Setup::new(Layout::Hosts, Path::Buffer)
+            .defaults("retries 0")
+            .agent(format!("tcp-request {stage} reject if {{ src {client} }}"))
+            .start();
+        if reached {
+            let (client, server) = remote.rig.flow();
+            Exchange::new(716, 1000, 1000).run(&client, &server);
+            remote.check(1000, 1000, "--");
+        } else {
+            let client = remote.rig.connect();
+            expect_no_server(&remote.rig, &client, "SC", "server:remote:peer-");
+        }
+        remote.stop();
+    }
 }
 
 #[test]

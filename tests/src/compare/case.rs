@@ -328,8 +328,9 @@ impl Case {
         })
     }
 
-    /// The configuration, with files and certificates in these directories.
-    pub(super) fn text(&self, files: &str, certs: &str) -> String {
+    /// The configuration, with files and certificates in these directories. Ours says besides that flows stay in user
+    /// space: nothing of the kernel has to be loaded then, which takes longer than a whole script.
+    pub(super) fn text(&self, files: &str, certs: &str, for_haproxy: bool) -> String {
         // One thread: what one connection did to a table is done before the next is looked at.
         let mut text = String::from(
             "global\n    nbthread 1\n    log stdout format raw local0\n    maxconn 200\n\
@@ -341,6 +342,9 @@ impl Case {
                 let _ = writeln!(text, "    {line}");
             }
         };
+        if !for_haproxy {
+            indent(&mut text, "offload off");
+        }
         indent(&mut text, &self.defaults);
         let _ = writeln!(text, "frontend fe\n    bind {FRONTEND} {}", self.bind);
         indent(&mut text, &self.frontend);

@@ -291,10 +291,10 @@ cases! {
     ]),
 
     bytes_in: with_table(
-        "type ip size 100 expire 1h store bytes_in_cnt,bytes_out_cnt",
+        "type ip size 100 expire 1h store bytes_in_cnt,bytes_out_rate(1h)",
         "tcp-request connection track-sc0 src table t
          tcp-request connection reject if { sc0_kbytes_in(t) ge 2 }
-         tcp-request connection reject if { src_bytes_out_rate(t) gt 0 }",
+         tcp-request connection reject if { src_bytes_out_rate(t) gt 1000000 }",
     )
     .script([
         from(2).says([1; 1500]).served('a'),
