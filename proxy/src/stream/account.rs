@@ -81,9 +81,14 @@ impl Accounts {
 }
 
 impl Account<'_> {
-    /// Accounts for the last bytes.
+    /// Accounts for the last bytes, and gives back what the session tracks.
     pub fn close(self, now: Millis) {
         self.books.settle(now);
+        for place in &mut self.books.session.borrow_mut().tracked {
+            if let Some(entry) = place.take() {
+                entry.release(now);
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::rules::action::{Action, Gpc, Operand, Part, Ruling};
 use crate::rules::expr::Expr;
 use crate::rules::ruleset::{Rule, Stage};
 use crate::rules::sample::Kind;
+use crate::rules::table::can_be_key;
 use crate::rules::vars::VarId;
 
 /// How a stage is called in messages.
@@ -263,7 +264,7 @@ pub(super) fn check_needs(expr: &Expr, word: &Word, stage: Stage) -> Result<(), 
 
 /// Refuses a key that can never become one of the table's.
 pub(super) fn check_key(key: Kind, table: Kind, word: &Word) -> Result<(), Fault> {
-    if crate::rules::cast::is_possible(key, table) {
+    if can_be_key(key, table) {
         return Ok(());
     }
     Err(word.fault(format!(
