@@ -102,7 +102,10 @@ fn measure(rules: &str) -> (f64, u64) {
             evaluated += 1;
         }
     }
-    (f64::from(evaluated) / began.elapsed().as_secs_f64(), refused)
+    (
+        f64::from(evaluated) / began.elapsed().as_secs_f64(),
+        refused,
+    )
 }
 
 fn main() {

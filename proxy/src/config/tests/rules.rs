@@ -244,17 +244,11 @@ fn wrong_lines_are_refused_at_their_word() {
         ("stick on src", 10, "stick-table 'p'"),
         ("stick store-response src", 7, "not available"),
     ];
-    for (text, column, words) in back {
-        refused("backend", text, column, words);
-    }
-    refused("defaults", "stick-table type ip size 1", 1, "defaults");
-    refused("defaults", "use_backend x", 1, "defaults");
-    refused(
-        "defaults",
-        "tcp-request connection reject",
-        1,
-        "have a name",
-    );
+    let defaults = [
+        ("stick-table type ip size 1", 1, "defaults"),
+        ("use_backend x", 1, "defaults"),
+        ("tcp-request connection reject", 1, "have a name"),
+    ];
     let global = [
         ("guard", 1, "'xdp'"),
         ("guard tc eth0", 7, "got 'tc'"),

@@ -128,7 +128,7 @@ fn push_escaped(text: &mut ArenaVec<'_, u8>, value: &[u8]) {
         let last = at + 1 == value.len();
         match byte {
             b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => {
-                text.extend_from_slice(&[b'\\', byte])
+                text.extend_from_slice(&[b'\\', byte]);
             }
             b'#' if first => text.extend_from_slice(b"\\#"),
             b' ' if first || last => text.extend_from_slice(b"\\ "),
