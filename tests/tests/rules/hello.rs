@@ -61,9 +61,7 @@ fn in_records(hello: &[u8], most: usize) -> Vec<u8> {
 }
 
 fn in_pieces(visit: Visit, bytes: &[u8], most: usize) -> Visit {
-    bytes
-        .chunks(most)
-        .fold(visit, |visit, piece| visit.says(piece))
+    bytes.chunks(most).fold(visit, Visit::says)
 }
 
 fn after_a_hello(lines: &str) -> Case {
