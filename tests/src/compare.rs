@@ -185,8 +185,10 @@ fn run(
 
 /// The streams that were logged, in an order that does not depend on when they ended.
 fn logged(daemon: &mut Daemon) -> Vec<Logged> {
-    // The lines may be read a moment after the process is gone.
-    eventually(BOUND, || daemon.process().is_silenced());
+    // The lines may be read a moment after the process is gone: this ends when there can be no more of them.
+    let _ = daemon
+        .process()
+        .wait_lines(Output::Stdout, BOUND, "more lines", |_| None::<()>);
     let lines = daemon.process().lines(Output::Stdout);
     let mut log: Vec<Logged> = lines
         .iter()

@@ -1,4 +1,7 @@
 //! `tcp-response content`: what is decided on a server's first bytes. Servers greet with their letter.
+//!
+//! Where an answer is refused, haproxy's line counts the bytes that it received and did not pass on, and ours does not;
+//! haproxy's letters of a silent drop are those of a request (`PR`).
 
 use underpass_tests::cases;
 use underpass_tests::compare::{Case, from};
@@ -21,13 +24,15 @@ cases! {
         from(2).says("x").served('a'),
         from(3).says("x").refused(),
         from(3).refused(),
-    ]),
+    ])
+        .logs_differ(),
 
     accept_ends_the_list: backend(
         "tcp-response content accept if { res.payload(0,1) -m str a b }
          tcp-response content reject",
     )
-    .script([from(2).served('a'), from(3).served('b'), from(4).refused()]),
+    .script([from(2).served('a'), from(3).served('b'), from(4).refused()])
+        .logs_differ(),
 
     wait_for_more: backend(
         "tcp-response content reject if { res.payload(0,4) -m str abad bbad }",
@@ -36,13 +41,15 @@ cases! {
         from(2).says("bad").refused(),
         from(2).says("b").says("ad").refused(),
         from(3).says("good").served('b'),
-    ]),
+    ])
+        .logs_differ(),
 
     a_delay_that_ends: backend(
         "tcp-response inspect-delay 150ms
          tcp-response content reject unless { res.len ge 3 }",
     )
-    .script([from(2).says("x").refused(), from(2).says("xyz").served('a')]),
+    .script([from(2).says("x").refused(), from(2).says("xyz").served('a')])
+        .logs_differ(),
 
     close: backend("tcp-response content close if { res.payload(0,1) -m str b }").script([
         from(2).says("x").served('a'),
@@ -59,7 +66,8 @@ cases! {
     silent_drop: backend("tcp-response content silent-drop if { res.payload(0,1) -m str b }").script([
         from(2).served('a'),
         from(3).silent(),
-    ]),
+    ])
+        .logs_differ(),
 
     variables_of_the_request: Case::frontend("tcp-request content set-var(txn.who) src")
         .backend("tcp-response content reject if { var(txn.who) -m ip 127.0.0.2 }")
