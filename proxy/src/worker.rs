@@ -64,6 +64,8 @@ pub struct BindState {
     pub label: Arc<str>,
     /// `id`, else that number.
     pub id: u32,
+    /// Its streams.
+    pub active: Arc<Gauge>,
     /// `accept-proxy`.
     pub accept_proxy: bool,
     /// `ssl`.
@@ -93,6 +95,7 @@ impl FrontendState {
                 id: bind
                     .id
                     .unwrap_or_else(|| u32::try_from(index + 1).unwrap_or(u32::MAX)),
+                active: Arc::default(),
                 accept_proxy: bind.accept_proxy,
                 tls: bind.tls.as_ref().map(|settings| contexts.bind(settings)),
             });

@@ -56,6 +56,13 @@ impl Census for Shared {
             .map_or(0, |frontend| frontend.active.get())
     }
 
+    fn listener_connections(&self, frontend: usize, listener: u32) -> u64 {
+        self.frontends.get(frontend).map_or(0, |frontend| {
+            let binds = frontend.binds.iter().filter(|bind| bind.id == listener);
+            binds.map(|bind| bind.active.get()).sum()
+        })
+    }
+
     fn frontend_rate(&self, frontend: usize) -> u64 {
         self.frontends
             .get(frontend)

@@ -310,6 +310,7 @@ async fn work(
         match outcome.map_err(failed)? {
             Outcome::Done(more) => {
                 owed.remove(Handlers::only(handler));
+                note_owed(&mut incoming.connection, more);
                 owed.insert(more);
             }
             Outcome::Input => {

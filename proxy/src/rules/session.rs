@@ -78,6 +78,8 @@ impl Session {
     #[must_use]
     pub fn prepare(action: &Action, scene: &Scene<'_>) -> Prepared {
         match action {
+            // The first one that is tracked stays, and no other is counted.
+            Action::Track { slot, .. } if scene.tracked[*slot].is_some() => Prepared::Nothing,
             Action::Track { key, table, .. } => {
                 let table = scene.tables.get(*table);
                 key.evaluate(scene)
@@ -129,7 +131,6 @@ impl Session {
     ) -> Option<SocketEffect> {
         match (action, prepared) {
             (Action::Track { slot, .. }, Prepared::Entry(entry)) => {
-                // The first one that is tracked stays.
                 self.tracked[*slot].get_or_insert(entry);
             }
             (Action::Increment { slot, counter }, _) => {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::backend::{Backend, Server};
 use crate::config::model::BackendId;
-use crate::config::model::rules::{Piece, Route, ServerRoute, Stick, StickUse, Target};
+use crate::config::model::rules::{
+    Piece, Route, ServerRoute, ServerTarget, Stick, StickUse, Target,
+};
 use crate::rules::acl::Truth;
 use crate::rules::cast;
 use crate::rules::ruleset::When;
@@ -55,7 +57,14 @@ pub fn server(rules: &[ServerRoute], scene: &Scene<'_>, backend: &Backend) -> Op
     rules
         .iter()
         .filter(|rule| applies(rule.when.as_ref(), scene))
-        .filter_map(|rule| backend.servers.get(rule.server))
+        .filter_map(|rule| match &rule.server {
+            ServerTarget::Fixed(index) => backend.servers.get(*index),
+            ServerTarget::Named(pieces) => {
+                let wanted = name(pieces, scene);
+                let mut servers = backend.servers.iter();
+                servers.find(|server| server.config.name.as_bytes() == wanted)
+            }
+        })
         .find(|server| server.is_usable())
         .cloned()
 }

@@ -69,7 +69,12 @@ pub fn stream(worker: Rc<Worker>, accepted: Accepted) -> impl Future<Output = ()
         bind,
         permits,
     } = accepted;
-    let held = (worker.shared.active.hold(), frontend.active.hold(), permits);
+    let held = (
+        worker.shared.active.hold(),
+        frontend.active.hold(),
+        frontend.binds[bind].active.hold(),
+        permits,
+    );
     let arrival = Arrival {
         at: SystemTime::now(),
         instant: Instant::now(),

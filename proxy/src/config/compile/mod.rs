@@ -16,7 +16,7 @@ use super::model::rules::{BackRules, FrontRules};
 use crate::rules::acl::Acls;
 use crate::rules::names::{Names, SystemFiles, TableFacts};
 use crate::rules::ruleset::{Rule, Stage};
-use crate::rules::table::{TableId, TableSettings};
+use crate::rules::table::{StoreSet, TableId, TableSettings};
 use crate::rules::vars::VarNames;
 
 /// What the rule lines of a configuration become.
@@ -102,6 +102,10 @@ pub(super) fn compile(draft: &Draft, diagnostics: &mut Diagnostics) -> Compiled 
         if proxy.kind.has_back() {
             compiled.backs.push(back);
         }
+    }
+    // What a stick line remembers of a key is its server.
+    for stick in compiled.backs.iter().flat_map(|back| &back.sticking) {
+        tables[stick.table.0].stores |= StoreSet::SERVER_ID;
     }
     compiled.tables = tables;
     compiled

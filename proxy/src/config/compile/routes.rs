@@ -6,7 +6,9 @@ use super::super::diagnostic::Fault;
 use super::super::draft::rules::RuleLine;
 use super::super::lexer::Word;
 use super::super::model::BackendId;
-use super::super::model::rules::{Piece, Route, ServerRoute, Stick, StickUse, Target};
+use super::super::model::rules::{
+    Piece, Route, ServerRoute, ServerTarget, Stick, StickUse, Target,
+};
 use super::{Site, actions, conditions, missing};
 use crate::rules::expr::Expr;
 use crate::rules::ruleset::Stage;
@@ -38,14 +40,19 @@ pub(super) fn use_server(line: &RuleLine, site: &Site<'_>) -> Result<ServerRoute
     let (words, condition) = conditions::split(&line.words);
     let name = only(words, line, "a server name")?;
     let servers = site.names.backends.get(site.names.own);
-    let server = servers
-        .and_then(|(_, servers)| servers.iter().position(|server| **server == *name.text))
-        .ok_or_else(|| {
-            name.fault(format!(
-                "unable to find server '{}' in proxy '{}' referenced in a 'use-server' rule.",
-                name.text, site.names.own
-            ))
-        })?;
+    let server = if name.text.contains("%[") {
+        ServerTarget::Named(pieces(name, site)?)
+    } else {
+        let found = servers
+            .and_then(|(_, servers)| servers.iter().position(|server| **server == *name.text))
+            .ok_or_else(|| {
+                name.fault(format!(
+                    "unable to find server '{}' in proxy '{}' referenced in a 'use-server' rule.",
+                    name.text, site.names.own
+                ))
+            })?;
+        ServerTarget::Fixed(found)
+    };
     Ok(ServerRoute {
         server,
         when: conditions::when(condition, line, Stage::Choice, "'use-server' rule", site)?,

@@ -70,10 +70,19 @@ pub enum Piece {
 /// A `use-server` line.
 #[derive(Debug)]
 pub struct ServerRoute {
-    /// The server's index in its backend.
-    pub server: usize,
+    /// Which server.
+    pub server: ServerTarget,
     /// When; `None`: always.
     pub when: Option<When>,
+}
+
+/// What a `use-server` line names.
+#[derive(Debug)]
+pub enum ServerTarget {
+    /// The server of this index in its backend.
+    Fixed(usize),
+    /// The server whose name these make; another rule decides if there is none.
+    Named(Vec<Piece>),
 }
 
 bitflags::bitflags! {

@@ -1,7 +1,7 @@
 //! `acl`, `tcp-request`, `tcp-response`, `use_backend`, `use-server`, `stick`, `stick-table`, `guard`.
 
 use super::*;
-use crate::config::model::rules::{StickUse, Target};
+use crate::config::model::rules::{ServerTarget, StickUse, Target};
 use crate::rules::action::{Action, Ruling};
 use crate::rules::ruleset::Limit;
 use crate::rules::sample::Kind;
@@ -102,7 +102,10 @@ fn rules_go_to_their_stages_in_order() {
     let sticking = &config.backends[1].rules.sticking;
     assert_eq!(sticking[0].purpose, StickUse::MATCH | StickUse::STORE);
     assert_eq!(sticking[1].purpose, StickUse::MATCH);
-    assert_eq!(config.backends[2].rules.servers[0].server, 1);
+    assert!(matches!(
+        config.backends[2].rules.servers[0].server,
+        ServerTarget::Fixed(1)
+    ));
     assert_eq!(
         config.backends[2].rules.response_delay,
         Some(Duration::from_secs(1))

@@ -9,6 +9,7 @@ use crate::rules::scene::{Needs, Place, Scene};
 
 /// The names of this family.
 pub(super) const NAMES: &[&str] = &[
+    "dst_conn",
     "fe_conn",
     "fe_sess_rate",
     "fe_id",
@@ -30,6 +31,7 @@ pub(super) const NAMES: &[&str] = &[
 /// A count of the running proxy.
 #[derive(Debug, Clone, Copy)]
 enum Count {
+    ListenerConnections,
     FrontendConnections(usize),
     FrontendRate(usize),
     BackendConnections(usize),
@@ -78,6 +80,7 @@ pub(super) fn compile(call: Call<'_>, names: &Names<'_>) -> Option<Result<Box<dy
         );
     }
     let found = match call.name {
+        "dst_conn" => call.count(0..=0).map(|()| Count::ListenerConnections),
         "fe_conn" => frontend(call, names).map(Count::FrontendConnections),
         "fe_sess_rate" => frontend(call, names).map(Count::FrontendRate),
         "be_conn" => backend(call, names).map(Count::BackendConnections),
@@ -164,6 +167,9 @@ impl Fetch for Count {
     fn look<'a>(&self, scene: &Scene<'a>) -> Sample<'a> {
         let census = scene.census;
         let number = match *self {
+            Self::ListenerConnections => {
+                census.listener_connections(scene.frontend.index, scene.listener.0)
+            }
             Self::FrontendConnections(index) => census.frontend_connections(index),
             Self::FrontendRate(index) => census.frontend_rate(index),
             Self::BackendConnections(index) => census.backend_connections(index),

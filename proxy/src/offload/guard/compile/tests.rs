@@ -15,38 +15,7 @@ use crate::rules::table::Tables;
 #[derive(Debug)]
 struct Idle;
 
-impl Census for Idle {
-    fn frontend_connections(&self, _: usize) -> u64 {
-        0
-    }
-    fn frontend_rate(&self, _: usize) -> u64 {
-        0
-    }
-    fn backend_connections(&self, _: usize) -> u64 {
-        0
-    }
-    fn backend_rate(&self, _: usize) -> u64 {
-        0
-    }
-    fn queued(&self, _: usize) -> u64 {
-        0
-    }
-    fn servers_up(&self, _: usize) -> u64 {
-        0
-    }
-    fn free_places(&self, _: usize) -> Option<u64> {
-        None
-    }
-    fn free_slots(&self, _: usize) -> Option<i64> {
-        None
-    }
-    fn server_is_up(&self, _: usize, _: usize) -> bool {
-        false
-    }
-    fn server_connections(&self, _: usize, _: usize) -> u64 {
-        0
-    }
-}
+impl Census for Idle {}
 
 fn load(rules: &str) -> Config {
     let text = format!("listen p\n bind :80\n server s 192.0.2.1:80\n{rules}");

@@ -16,38 +16,7 @@ use crate::rules::vars::{VarNames, Vars};
 #[derive(Debug)]
 struct Nobody;
 
-impl Census for Nobody {
-    fn frontend_connections(&self, _: usize) -> u64 {
-        0
-    }
-    fn frontend_rate(&self, _: usize) -> u64 {
-        0
-    }
-    fn backend_connections(&self, _: usize) -> u64 {
-        0
-    }
-    fn backend_rate(&self, _: usize) -> u64 {
-        0
-    }
-    fn queued(&self, _: usize) -> u64 {
-        0
-    }
-    fn servers_up(&self, _: usize) -> u64 {
-        0
-    }
-    fn free_places(&self, _: usize) -> Option<u64> {
-        None
-    }
-    fn free_slots(&self, _: usize) -> Option<i64> {
-        None
-    }
-    fn server_is_up(&self, _: usize, _: usize) -> bool {
-        false
-    }
-    fn server_connections(&self, _: usize, _: usize) -> u64 {
-        0
-    }
-}
+impl Census for Nobody {}
 
 fn compiled(name: &str, arguments: &[&str]) -> Result<Box<dyn Fetch>, String> {
     let word = Word {

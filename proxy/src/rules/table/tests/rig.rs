@@ -32,38 +32,7 @@ impl PatternFiles for Nothing {
     }
 }
 
-impl Census for Nothing {
-    fn frontend_connections(&self, _: usize) -> u64 {
-        0
-    }
-    fn frontend_rate(&self, _: usize) -> u64 {
-        0
-    }
-    fn backend_connections(&self, _: usize) -> u64 {
-        0
-    }
-    fn backend_rate(&self, _: usize) -> u64 {
-        0
-    }
-    fn queued(&self, _: usize) -> u64 {
-        0
-    }
-    fn servers_up(&self, _: usize) -> u64 {
-        0
-    }
-    fn free_places(&self, _: usize) -> Option<u64> {
-        None
-    }
-    fn free_slots(&self, _: usize) -> Option<i64> {
-        None
-    }
-    fn server_is_up(&self, _: usize, _: usize) -> bool {
-        false
-    }
-    fn server_connections(&self, _: usize, _: usize) -> u64 {
-        0
-    }
-}
+impl Census for Nothing {}
 
 /// A word of a configuration.
 pub(in crate::rules) fn word(text: &str) -> Word {
