@@ -95,7 +95,11 @@ fn rules_go_to_their_stages_in_order() {
     };
     assert_eq!((seen.kind, seen.size), (Kind::Ipv4, 10 << 10));
     assert_eq!(seen.expire, Some(Duration::from_secs(60)));
-    assert_eq!(seen.stores, StoreSet::CONN_CUR | StoreSet::CONN_RATE);
+    // A stick line that looks a server up there makes the table remember servers.
+    assert_eq!(
+        seen.stores,
+        StoreSet::CONN_CUR | StoreSet::CONN_RATE | StoreSet::SERVER_ID
+    );
     assert_eq!(seen.periods.conn, Duration::from_secs(10));
     assert_eq!((plain.kind, plain.key_len), (Kind::Str, 64));
     assert!(plain.nopurge);
@@ -162,10 +166,10 @@ fn wrong_lines_are_refused_at_their_word() {
             40,
             "",
         ),
-        ("tcp-request connection reject if { req.len 0 }", 36, ""),
+        ("tcp-request connection reject if { req.len 0 }", 34, ""),
         (
             "tcp-request session reject if { req.ssl_sni -m found }",
-            33,
+            31,
             "",
         ),
         (
@@ -238,7 +242,7 @@ fn wrong_lines_are_refused_at_their_word() {
     ];
     let back = [
         ("tcp-request connection reject", 13, "not a frontend"),
-        ("tcp-response content accept if { req.len 1 }", 34, ""),
+        ("tcp-response content accept if { req.len 1 }", 32, ""),
         ("use-server", 1, "server name"),
         ("use-server x if TRUE", 12, "unable to find server 'x'"),
         ("stick", 1, "'on'"),

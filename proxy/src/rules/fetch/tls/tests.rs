@@ -1,5 +1,5 @@
 use bumpalo::Bump;
-use rcgen::{CertificateParams, DnType, KeyPair, SerialNumber, date_time_ymd};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SerialNumber, date_time_ymd};
 
 use super::certificate::Field;
 use super::names::Form;
@@ -7,11 +7,13 @@ use crate::rules::sample::{Kind, Value};
 
 fn certificate() -> Vec<u8> {
     let mut params = CertificateParams::default();
-    let name = &mut params.distinguished_name;
+    // The default has a common name, which would stay the first.
+    let mut name = DistinguishedName::new();
     name.push(DnType::CountryName, "FR");
     name.push(DnType::OrganizationName, "Example, Inc");
     name.push(DnType::OrganizationalUnitName, "Tests");
     name.push(DnType::CommonName, "#1 client");
+    params.distinguished_name = name;
     params.serial_number = Some(SerialNumber::from_slice(&[0x8f, 1, 2]));
     params.not_before = date_time_ymd(2024, 2, 3);
     params.not_after = date_time_ymd(2049, 12, 31);
