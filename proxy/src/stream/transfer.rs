@@ -84,6 +84,8 @@ struct DataPhase {
     idle: Option<Pin<Box<Sleep>>>,
     /// A rule wants the client dropped without a packet.
     silent: bool,
+    /// A side that was found to have failed while it was read ahead.
+    lost: Option<(Side, io::Error)>,
 }
 
 /// Moves the flow until it ends; closes or resets both connections. Returns how it ended.
@@ -163,6 +165,7 @@ impl DataPhase {
             failed: None,
             idle: None,
             silent: false,
+            lost: None,
         }
     }
 
@@ -187,7 +190,11 @@ impl DataPhase {
         if ended.is_ready() {
             return ended;
         }
-        if self.is_due() && self.promote(cx, false) {
+        let promoted = self.is_due() && self.promote(cx, false);
+        if let Some((side, error)) = self.lost.take() {
+            return self.failed_by(side, &error);
+        }
+        if promoted {
             // The engine has to be polled once, to be subscribed to.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -390,8 +397,15 @@ impl DataPhase {
         };
         let mut held = [first, second];
         let mut clean = true;
-        for (buffer, connection) in held.iter_mut().zip(&self.connections) {
-            clean &= read_until_empty(buffer, connection);
+        for side in Side::BOTH {
+            let at = side.index();
+            match read_until_empty(&mut held[at], &self.connections[at]) {
+                Ok(empty) => clean &= empty,
+                Err(error) => {
+                    clean = false;
+                    self.lost.get_or_insert((side, error));
+                }
+            }
         }
         if clean {
             return Some(held);
@@ -490,18 +504,22 @@ impl DataPhase {
     }
 }
 
-/// True once the socket has nothing left to read; false if it ended, failed, or outran us.
-fn read_until_empty(buffer: &mut Buffer, connection: &Connection) -> bool {
+/// True once the socket has nothing left to read; false if it ended, which the pump will see again,
+/// or outran us.
+///
+/// # Errors
+/// When it failed. A socket tells that once: whoever reads after this would see an orderly end.
+fn read_until_empty(buffer: &mut Buffer, connection: &Connection) -> io::Result<bool> {
     while buffer.held().len() < MOST_READ_AHEAD {
         buffer.reserve(64 * 1024);
         match sys::socket::recv(connection.fd(), buffer.room()) {
-            // The pump will see the end, or the failure, again.
-            Ok(0) => return false,
+            Ok(0) => return Ok(false),
             Ok(got) => buffer.filled(got),
-            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) => return Err(error),
         }
     }
-    false
+    Ok(false)
 }
 
 fn reset_by(side: Side) -> Termination {
