@@ -5,6 +5,7 @@
 //! as ordinary functions.
 #![no_std]
 
+pub mod guard;
 pub mod redirect;
 
 #[cfg(feature = "user")]

@@ -8,6 +8,7 @@
 )]
 #![feature(core_intrinsics)]
 
+mod guard;
 mod redirect;
 
 #[cfg(not(test))]

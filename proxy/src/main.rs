@@ -36,6 +36,10 @@ fn obey(invocation: Invocation) -> ExitCode {
             observe::tracing::start(false);
             print(&offload::probe::report(&offload::probe::probe(), args.json))
         }
+        Invocation::Why(args) => match offload::guard::running::why(args.address) {
+            Ok(text) => print(&text),
+            Err(error) => alert(&error.to_string()),
+        },
         Invocation::Run(run) => daemon(&run),
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,15 +16,22 @@ use crate::config::model::{Config, Global, LogTarget, OffloadMode};
 use crate::drain::{self, Control, Phase};
 use crate::net::listen::{self, Listening};
 use crate::observe::log::{LEVEL_NOTICE, Logger};
-use crate::offload;
+use crate::offload::guard::attached::Guards;
+use crate::offload::{self, guard};
+use crate::rules::table::{Table, Tables};
 use crate::sys::process;
 use crate::tls::Contexts;
-use crate::worker::{self, FrontendState, Request, Shared};
+use crate::worker::{self, Clock, FrontendState, Request, Shared};
 
 /// Descriptors that the process needs besides those of its flows.
 const RESERVED_FILES: u64 = 100;
 /// Descriptors of a flow: its two sockets.
 const FILES_PER_FLOW: u64 = 2;
+
+/// How long a guard waits for the process before this one to let go of an interface.
+const GUARD_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks.
+const GUARD_RETRY: Duration = Duration::from_millis(100);
 
 /// How the command line wants the process to run, besides what it changed in the configuration.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +51,7 @@ pub struct Options {
 /// # Errors
 /// What kept it from starting, in words for the operator.
 pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<ExitCode> {
+    let plan = guard::compile::compile(&config).plan;
     let global = config.global;
     let files = process::raise_file_limit(global.ulimit_n).context("raising the file limit")?;
     let places = global.maxconn.unwrap_or_else(|| {
@@ -66,6 +75,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
             .chain(config.backends.iter().map(|b| b.offload)),
     );
     let availability = Arc::new(offload::start(&global, wanted));
+    let guards = Guards::attach(&global.guards, plan);
     confine(&global)?;
     let tag = global.log_tag.clone().unwrap_or_else(|| "underpass".into());
     let (logger, log_thread) = Logger::start(tag).context("starting the log writer")?;
@@ -73,7 +83,8 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
     let shared = Arc::new(Shared {
         frontends: frontends
             .into_iter()
-            .map(|config| Arc::new(FrontendState::new(config, &contexts)))
+            .enumerate()
+            .map(|(index, config)| Arc::new(FrontendState::new(index, config, &contexts)))
             .collect(),
         backends: config
             .backends
@@ -84,6 +95,8 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         no_splice: options.no_splice,
         active: Arc::default(),
         places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+        tables: Tables::new(config.tables.into_iter().map(Table::new).collect()),
+        clock: Clock::default(),
         global,
     });
     let (control, drain) = drain::new();
@@ -105,7 +118,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
     }
     tell_predecessors(options);
     let outcome = runtime.block_on(supervise(
-        signals, &control, &requests, &shared, contexts, threads,
+        signals, &control, &requests, &shared, contexts, guards, threads,
     ));
     let dropped = logger.dropped();
     if dropped > 0 {
@@ -215,10 +228,12 @@ async fn supervise(
     requests: &broadcast::Sender<Request>,
     shared: &Shared,
     contexts: Contexts,
+    mut guards: Guards,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
 ) -> Result<()> {
     let contexts = Arc::new(contexts);
     let mut ended = tokio::task::spawn_blocking(move || join(threads));
+    let give_up = Instant::now() + GUARD_PATIENCE;
     // When to go on to the next phase without a signal.
     let mut next: Option<(Instant, Phase)> = None;
     loop {
@@ -241,10 +256,15 @@ async fn supervise(
             }
             phase = due => {
                 control.advance(phase);
+                // A process that takes over guards from now on.
+                guards.detach();
                 let limit = shared.global.hard_stop_after;
                 next = limit
                     .filter(|_| phase == Phase::Draining)
                     .map(|limit| (Instant::now() + limit, Phase::Stopping));
+            }
+            () = tokio::time::sleep(GUARD_RETRY), if guards.is_waiting() => {
+                guards.retry(Instant::now() >= give_up);
             }
             Some(()) = signals.reload.recv() => {
                 let contexts = contexts.clone();

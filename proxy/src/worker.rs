@@ -3,14 +3,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use tokio::sync::{Semaphore, broadcast};
 use tokio::task::LocalSet;
+use tokio::time::MissedTickBehavior;
 
+use crate::backend::census::SessionRate;
 use crate::backend::{Backend, Gauge};
 use crate::channel::pool::Pool;
 use crate::config::model::{self, LogTarget};
@@ -21,6 +25,10 @@ use crate::net::listen::Listening;
 use crate::observe::log::{Concurrency, Logger, StreamLine};
 use crate::observe::record::{FlowRecord, Termination};
 use crate::offload::Availability;
+use crate::rules::run::{Scratch, Setting};
+use crate::rules::scene::{Millis, Place};
+use crate::rules::table::Tables;
+use crate::stream::account::{self, Accounts};
 use crate::stream::serve::{self, Accepted};
 use crate::tls::{BindContext, Contexts};
 
@@ -31,6 +39,8 @@ const DEFAULT_PIPE: usize = 256 << 10;
 /// A frontend, as all workers share it.
 #[derive(Debug)]
 pub struct FrontendState {
+    /// Its index among the frontends.
+    pub index: usize,
     /// Its section.
     pub config: Arc<model::Frontend>,
     /// Its log targets.
@@ -41,6 +51,10 @@ pub struct FrontendState {
     pub places: Option<Arc<Semaphore>>,
     /// Its `bind` addresses, in order.
     pub binds: Vec<BindState>,
+    /// The sessions that it accepts.
+    pub rate: SessionRate,
+    /// Connections that rules refused before they became sessions.
+    pub denied: AtomicU64,
 }
 
 /// A `bind` address, as all workers share it.
@@ -48,6 +62,10 @@ pub struct FrontendState {
 pub struct BindState {
     /// Its name in logs: `name`, else its number among the frontend's addresses, from 1.
     pub label: Arc<str>,
+    /// `id`, else that number.
+    pub id: u32,
+    /// Its streams.
+    pub active: Arc<Gauge>,
     /// `accept-proxy`.
     pub accept_proxy: bool,
     /// `ssl`.
@@ -55,9 +73,16 @@ pub struct BindState {
 }
 
 impl FrontendState {
+    /// Whether connections have to be looked at by rules.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        let rules = &self.config.rules;
+        !(rules.connection.is_empty() && rules.session.is_empty())
+    }
+
     /// Prepares a frontend for use.
     #[must_use]
-    pub fn new(config: Arc<model::Frontend>, contexts: &Contexts) -> Self {
+    pub fn new(index: usize, config: Arc<model::Frontend>, contexts: &Contexts) -> Self {
         let binds = config
             .binds
             .iter()
@@ -67,10 +92,17 @@ impl FrontendState {
                     .name
                     .clone()
                     .unwrap_or_else(|| (index + 1).to_string().into()),
+                id: bind
+                    .id
+                    .unwrap_or_else(|| u32::try_from(index + 1).unwrap_or(u32::MAX)),
+                active: Arc::default(),
                 accept_proxy: bind.accept_proxy,
                 tls: bind.tls.as_ref().map(|settings| contexts.bind(settings)),
             });
         Self {
+            index,
+            rate: SessionRate::default(),
+            denied: AtomicU64::new(0),
             binds: binds.collect(),
             logs: config.log.targets.clone().into(),
             active: Arc::default(),
@@ -97,6 +129,39 @@ pub struct Shared {
     pub active: Arc<Gauge>,
     /// The process's `maxconn`.
     pub places: Arc<Semaphore>,
+    /// The stick tables.
+    pub tables: Tables,
+    /// The clock of counters and expiry.
+    pub clock: Clock,
+}
+
+impl Shared {
+    /// The backend of this name.
+    #[must_use]
+    pub fn backend_by_name(&self, name: &[u8]) -> Option<model::BackendId> {
+        self.backends
+            .iter()
+            .position(|backend| backend.config.name.as_bytes() == name)
+            .map(model::BackendId)
+    }
+}
+
+/// Counts milliseconds from its making.
+#[derive(Debug)]
+pub struct Clock(Instant);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock {
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        Millis(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
 }
 
 /// A request to every worker.
@@ -159,10 +224,31 @@ pub struct Worker {
     pub logger: Logger,
     /// Its living streams.
     pub living: Rc<Living>,
+    /// What rules are evaluated with.
+    pub scratch: Scratch,
+    /// The streams whose bytes stick tables count.
+    pub accounts: Accounts,
     flows: Cell<u64>,
 }
 
 impl Worker {
+    /// What rules of a frontend are evaluated with now; `bind`: the index of the listening address.
+    #[must_use]
+    pub fn setting<'a>(&'a self, frontend: &'a FrontendState, bind: usize) -> Setting<'a> {
+        let listener = frontend.binds.get(bind);
+        Setting {
+            scratch: &self.scratch,
+            now: self.shared.clock.now(),
+            frontend: Place {
+                index: frontend.index,
+                name: &frontend.config.name,
+            },
+            listener: listener.map_or((0, ""), |bind| (bind.id, &*bind.label)),
+            tables: &self.shared.tables,
+            census: &*self.shared,
+        }
+    }
+
     /// A number no other flow of this process has.
     #[must_use]
     pub fn next_flow_id(&self) -> u64 {
@@ -194,6 +280,8 @@ pub fn run(
         shared,
         logger,
         living: Rc::default(),
+        accounts: Accounts::default(),
+        scratch: Scratch::new(RandomState::new().hash_one(number)),
         flows: Cell::new(0),
     });
     let local = LocalSet::new();
@@ -217,6 +305,9 @@ async fn supervise(
     }
     let mut draining = drain.clone();
     let mut is_draining = false;
+    let mut accounting = tokio::time::interval(account::INTERVAL);
+    accounting.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let counts = worker.shared.tables.iter().next().is_some();
     loop {
         tokio::select! {
             () = drain.reached(Phase::Stopping) => return Ok(()),
@@ -226,6 +317,13 @@ async fn supervise(
                 acceptors.shutdown().await;
             }
             () = worker.shared.idle(), if is_draining => return Ok(()),
+            _ = accounting.tick(), if counts => {
+                let now = worker.shared.clock.now();
+                worker.accounts.settle(now);
+                if worker.number == 0 {
+                    worker.shared.tables.expire(now);
+                }
+            }
             request = requests.recv() => match request {
                 Ok(Request::ShowLiving) => worker.show_living(),
                 Err(broadcast::error::RecvError::Lagged(_)) => {}

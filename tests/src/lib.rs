@@ -4,6 +4,7 @@
 //! Everything here needs root: namespaces, veth pairs and eBPF are the subject of the tests.
 
 pub mod certs;
+pub mod compare;
 pub mod daemon;
 pub mod endpoint;
 pub mod netns;

@@ -6,10 +6,13 @@
     reason = "system calls without a safe wrapper in std or socket2"
 )]
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+
+use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
 /// Moves the calling thread, and only it, into the network namespace `ns`.
 ///
@@ -146,6 +149,35 @@ pub fn is_closed(socket: BorrowedFd<'_>) -> io::Result<bool> {
         )
     })?;
     Ok(state == TCP_CLOSE)
+}
+
+/// A socket that sends whole Ethernet frames out of the interface `name` of the calling thread's network namespace, and
+/// receives nothing.
+///
+/// # Errors
+/// ENODEV when there is no such interface, EPERM without CAP_NET_RAW.
+pub fn packet_socket(name: &str) -> io::Result<Socket> {
+    let name = CString::new(name)?;
+    // SAFETY: `name` ends with a NUL and is only read.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    let index = i32::try_from(index).map_err(io::Error::other)?;
+    if index == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+    let fill = |storage: *mut SockAddrStorage, length: *mut libc::socklen_t| {
+        // SAFETY: the storage is zeroed, and large and aligned enough for any kind of address.
+        let address = unsafe { &mut *storage.cast::<libc::sockaddr_ll>() };
+        address.sll_family = libc::AF_PACKET as libc::sa_family_t;
+        address.sll_ifindex = index;
+        // SAFETY: `length` is valid for the call.
+        unsafe { *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t };
+        Ok(())
+    };
+    // SAFETY: the closure writes an address of the family and length that it says.
+    let ((), address) = unsafe { SockAddr::try_init(fill) }?;
+    socket.bind(&address)?;
+    Ok(socket)
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

@@ -367,49 +367,36 @@ pub fn dialogue(sides: Sides, versions: Versions) {
     tls.rig.stop();
 }
 
-/// A client that has ended its direction still gets the whole reply.
-pub fn client_ends_first(sides: Sides, versions: Versions) {
+/// Whoever has ended its own direction still gets all that the other side sends.
+pub fn ends_first(sides: Sides, versions: Versions, first: Who) {
     let tls = TlsRig::new(sides, versions);
-    let (mut client, mut server) = tls.flow();
-    client.send_all(up(), 0, 1000);
-    client.finish();
-    let (bytes, end) = server.receive(up());
+    let (client, server) = tls.flow();
+    let (mut early, mut late, from_early, from_late) = match first {
+        Who::Client => (client, server, up(), down()),
+        Who::Server => (server, client, down(), up()),
+    };
+    early.send_all(from_early, 0, 1000);
+    early.finish();
+    let (bytes, end) = late.receive(from_early);
     assert!(bytes == 1000 && end.is_clean(), "{bytes} bytes, {end:?}");
     thread::scope(|scope| {
         scope.spawn(|| {
-            server.send_all(down(), 0, 3 * MB);
-            server.finish();
+            late.send_all(from_late, 0, 3 * MB);
+            late.finish();
         });
-        let (bytes, end) = client.receive(down());
+        let (bytes, end) = early.receive(from_late);
         assert!(bytes == 3 * MB && end.is_clean(), "{bytes} bytes, {end:?}");
     });
-    drop((client, server));
-    tls.check(&tls.rig.record(), 1000, 3 * MB, "--", "-");
+    drop((early, late));
+    let (sent_up, sent_down) = match first {
+        Who::Client => (1000, 3 * MB),
+        Who::Server => (3 * MB, 1000),
+    };
+    tls.check(&tls.rig.record(), sent_up, sent_down, "--", "-");
     tls.rig.stop();
 }
 
-/// A server that has ended its direction still gets all that the client sends.
-pub fn server_ends_first(sides: Sides, versions: Versions) {
-    let tls = TlsRig::new(sides, versions);
-    let (mut client, mut server) = tls.flow();
-    server.send_all(down(), 0, 1000);
-    server.finish();
-    let (bytes, end) = client.receive(down());
-    assert!(bytes == 1000 && end.is_clean(), "{bytes} bytes, {end:?}");
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            client.send_all(up(), 0, 3 * MB);
-            client.finish();
-        });
-        let (bytes, end) = server.receive(up());
-        assert!(bytes == 3 * MB && end.is_clean(), "{bytes} bytes, {end:?}");
-    });
-    drop((client, server));
-    tls.check(&tls.rig.record(), 3 * MB, 1000, "--", "-");
-    tls.rig.stop();
-}
-
-/// Who breaks a flow, or stalls it.
+/// Who ends a flow first, breaks it, or stalls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
     /// The client.
@@ -570,11 +557,11 @@ macro_rules! tls_scenarios {
         }
         #[test]
         fn client_ends_first() {
-            tls_rig::client_ends_first(SIDES, VERSIONS);
+            tls_rig::ends_first(SIDES, VERSIONS, Who::Client);
         }
         #[test]
         fn server_ends_first() {
-            tls_rig::server_ends_first(SIDES, VERSIONS);
+            tls_rig::ends_first(SIDES, VERSIONS, Who::Server);
         }
         #[test]
         fn reset_by_client() {

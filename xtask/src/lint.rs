@@ -36,5 +36,27 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_PROFILE_DEV_PANIC", "abort"),
         "clippy on the eBPF programs",
+    )?;
+    progress("lint", "formatting of the fuzz targets, and clippy on them");
+    let fuzz = workspace.root().join("tests/fuzz/Cargo.toml");
+    check(
+        workspace
+            .cargo()
+            .args(["fmt", "--check", "--manifest-path"])
+            .arg(&fuzz),
+        "`cargo fmt --check` of the fuzz targets",
+    )?;
+    check(
+        workspace
+            .cargo()
+            .args(["clippy", "--locked", "--lib", "--bins", "--manifest-path"])
+            .arg(&fuzz)
+            .arg("--target-dir")
+            .arg(workspace.target("fuzz-lint"))
+            .args(["--", "-D", "warnings"])
+            // Nothing is linked, so that the fuzzer itself, in C++, need not be compiled: with the
+            // name of a library its build script only passes that on.
+            .env("CUSTOM_LIBFUZZER_PATH", "not-linked/libfuzzer.a"),
+        "clippy on the fuzz targets",
     )
 }

@@ -1,6 +1,7 @@
 //! Backends and their servers, as all workers share them.
 
 pub mod balance;
+pub mod census;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::model;
 use crate::tls::{Contexts, ServerContext};
 use balance::roundrobin::RoundRobin;
+use census::SessionRate;
 
 /// Counts living things; a [`Held`] takes its one back when it is dropped.
 #[derive(Debug, Default)]
@@ -47,6 +49,18 @@ pub struct Server {
     pub active: Arc<Gauge>,
     /// `ssl`.
     pub tls: Option<Arc<ServerContext>>,
+    /// Its `id`, or its number in its backend, from 1: what stick tables remember.
+    pub id: u32,
+    /// Its place in its backend.
+    pub index: usize,
+}
+
+impl Server {
+    /// Whether it takes new streams.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        !self.config.disabled
+    }
 }
 
 /// A backend and its connections.
@@ -58,6 +72,8 @@ pub struct Backend {
     pub servers: Vec<Arc<Server>>,
     /// Streams that it serves.
     pub active: Arc<Gauge>,
+    /// The sessions that it gets.
+    pub rate: SessionRate,
     balance: Mutex<RoundRobin>,
 }
 
@@ -68,8 +84,13 @@ impl Backend {
         let servers: Vec<_> = config
             .servers
             .iter()
-            .map(|server| {
+            .enumerate()
+            .map(|(index, server)| {
                 Arc::new(Server {
+                    index,
+                    id: server
+                        .id
+                        .unwrap_or_else(|| u32::try_from(index + 1).unwrap_or(u32::MAX)),
                     config: server.clone(),
                     active: Arc::default(),
                     tls: server
@@ -96,9 +117,19 @@ impl Backend {
         Self {
             servers,
             active: Arc::default(),
+            rate: SessionRate::default(),
             balance: Mutex::new(RoundRobin::new(weights)),
             config,
         }
+    }
+
+    /// The server that stick tables know by this number.
+    #[must_use]
+    pub fn by_id(&self, id: u64) -> Option<Arc<Server>> {
+        self.servers
+            .iter()
+            .find(|server| u64::from(server.id) == id)
+            .cloned()
     }
 
     /// The next server in turn; `None` when there is none to choose.

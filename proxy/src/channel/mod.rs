@@ -87,6 +87,11 @@ impl Channel {
         self.flags |= Flags::CUT;
     }
 
+    /// Nothing more is read of its source: what is held is the last.
+    pub fn end(&mut self) {
+        self.flags |= Flags::SHUT_IN;
+    }
+
     /// Bytes read and not written yet.
     #[must_use]
     pub fn held(&self) -> usize {

@@ -10,6 +10,7 @@ use super::{CheckArgs, Run};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::model::{Config, Environment, Position};
 use crate::config::{self, Outcome, Source, condition, files};
+use crate::offload::guard;
 use crate::tls::Contexts;
 
 /// Exit code where nothing is wrong but nothing would listen either, as HAProxy has it.
@@ -93,6 +94,16 @@ fn evaluate(sources: &[Source], environment: &Environment) -> (Option<Loaded>, V
         .iter()
         .map(|warning| remark(Severity::Warning, &warning.position, &warning.message));
     diagnostics.extend(warnings);
+    if !config.global.guards.is_empty() {
+        let placed = guard::compile::compile(&config).placed;
+        diagnostics.extend(placed.iter().map(|placed| {
+            let message = match placed.guarded {
+                Ok(()) => "the guard enforces this rule.".to_owned(),
+                Err(why) => format!("the guard cannot enforce this rule: {why}."),
+            };
+            remark(Severity::Notice, &placed.position, &message)
+        }));
+    }
     (Some(Loaded { config, contexts }), diagnostics)
 }
 

@@ -33,6 +33,8 @@ pub enum Invocation {
     Check(CheckArgs),
     /// `underpass probe`.
     Probe(ProbeArgs),
+    /// `underpass why`.
+    Why(WhyArgs),
 }
 
 /// What HAProxy's flags say.
@@ -132,6 +134,13 @@ pub struct ProbeArgs {
     pub json: bool,
 }
 
+/// Arguments of `underpass why`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct WhyArgs {
+    /// The source that is asked about
+    pub address: std::net::IpAddr,
+}
+
 const RUN_HELP: &str = "\
 Running (HAProxy's flags):
   underpass -f FILE [-f FILE]... [flags] [-- FILE...]
@@ -172,6 +181,8 @@ enum Command {
     Check(CheckArgs),
     /// Tell what this machine offers for moving flows in the kernel
     Probe(ProbeArgs),
+    /// Tell why the guards of this machine refuse connections from an address
+    Why(WhyArgs),
 }
 
 /// Why a command line is not an [`Invocation`].
@@ -237,6 +248,7 @@ fn subcommand(argv: &[OsString]) -> Result<Invocation, UsageError> {
     Ok(match Cli::try_parse_from(argv)?.command {
         Command::Check(args) => Invocation::Check(args),
         Command::Probe(args) => Invocation::Probe(args),
+        Command::Why(args) => Invocation::Why(args),
     })
 }
 

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use super::lookups::Lookups;
+use super::model::remote::{AgentAddress, RemoteAddress};
 
 /// An address before its user has said what it accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +91,46 @@ pub(crate) fn socket(text: &str, lookups: &dyn Lookups) -> Result<SocketAddr, St
     }
 }
 
+/// Reads `rtcp@<agent>/<target>`; `None` where the text does not begin with `rtcp@`. The agent is an
+/// IP address with a port or a UNIX socket, the target an IP address with a port.
+///
+/// Errors are sentences that name the text.
+pub(crate) fn remote(text: &str, lookups: &dyn Lookups) -> Result<Option<RemoteAddress>, String> {
+    let Some(rest) = text.strip_prefix("rtcp@") else {
+        return Ok(None);
+    };
+    // The path of the agent's socket may hold slashes, a target does not.
+    let Some((agent, target)) = rest
+        .rsplit_once('/')
+        .filter(|(agent, target)| !(agent.is_empty() || target.is_empty()))
+    else {
+        return Err(format!("'rtcp@<agent>/<target>' is expected, got '{text}'"));
+    };
+    let fixed = |what: &str, part: &str| match stream(part, lookups)? {
+        Address::Inet { ip, port } => match port {
+            Port::One(port) if port != 0 && !ip.is_unspecified() => {
+                Ok(AgentAddress::Inet(SocketAddr::new(ip, port)))
+            }
+            _ => Err(format!(
+                "the {what} needs one address and one port in '{text}'"
+            )),
+        },
+        Address::Unix(path) => Ok(AgentAddress::Unix(path)),
+        Address::Abstract(_) | Address::Fd(_) => Err(format!(
+            "the {what} can be neither an abstract socket nor a descriptor in '{text}'"
+        )),
+    };
+    let agent = fixed("agent", agent)?;
+    let AgentAddress::Inet(target) = fixed("target", target)? else {
+        return Err(format!("the target needs an IP address in '{text}'"));
+    };
+    Ok(Some(RemoteAddress {
+        agent,
+        target,
+        tls: None,
+    }))
+}
+
 fn parse(text: &str, lookups: &dyn Lookups) -> Result<(Address, Option<Transport>), String> {
     if text.is_empty() {
         return Err("'' resolves to an empty address (environment variable missing?)".to_owned());
@@ -148,7 +189,11 @@ fn prefix<'a>(text: &str, rest: &'a str) -> Result<(Kind, Option<Transport>, &'a
         "fd" => (Kind::Fd, None),
         "quic4" | "quic6" => return Err(format!("QUIC {absent}")),
         "sockpair" => return Err(format!("the address family 'sockpair@' {absent}")),
-        "rtcp" => return Err(format!("the address family 'rtcp@' {absent}")),
+        "rtcp" => {
+            return Err(format!(
+                "the address family 'rtcp@' in '{text}' is for 'server' lines only"
+            ));
+        }
         _ => return Err(format!("unknown address family '{name}@' in '{text}'")),
     };
     Ok((kind, transport, after))

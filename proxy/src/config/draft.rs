@@ -1,5 +1,6 @@
 //! What the sections say, before names are resolved and `listen` is split.
 
+pub(crate) mod rules;
 pub(crate) mod tls;
 
 use std::net::SocketAddr;
@@ -8,10 +9,13 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::lexer::Word;
+use super::model::remote::Agent;
 use super::model::{
     Balance, Bind, Global, LogTarget, Mode, OffloadAfter, OffloadMode, Position, Server,
     SocketOptions, SpliceHint, Timeouts,
 };
+use crate::rules::table::TableSettings;
+use rules::RuleSettings;
 use tls::{SendProxyWords, ServerTlsWords, TlsDefaults};
 
 /// Everything read so far.
@@ -24,13 +28,14 @@ pub(crate) struct Draft {
     pub(crate) proxies: Vec<Proxy>,
 }
 
-/// The four sections that describe proxies.
+/// The sections that describe proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Defaults,
     Frontend,
     Backend,
     Listen,
+    Agent,
 }
 
 impl Kind {
@@ -41,6 +46,7 @@ impl Kind {
             Self::Frontend => "frontend",
             Self::Backend => "backend",
             Self::Listen => "listen",
+            Self::Agent => "agent",
         }
     }
 
@@ -72,6 +78,9 @@ pub(crate) struct Proxy {
     /// Whether a `bind` line was there, even a wrong one.
     pub(crate) has_bind_line: bool,
     pub(crate) servers: Vec<ServerLine>,
+    /// Of an `agent`.
+    pub(crate) agent: Option<Agent>,
+    pub(crate) stick_table: Option<TableSettings>,
     pub(crate) id: Option<(u32, Position)>,
     pub(crate) description: Option<String>,
     /// Of a `defaults`: a proxy named it after `from`.
@@ -118,6 +127,7 @@ pub(crate) struct Settings {
     pub(crate) offload: Option<OffloadMode>,
     pub(crate) offload_after: Option<OffloadAfter>,
     pub(crate) server: ServerSettings,
+    pub(crate) rules: RuleSettings,
 }
 
 /// HAProxy's default number of connection retries.
@@ -152,6 +162,7 @@ impl Default for Settings {
             offload: None,
             offload_after: None,
             server: ServerSettings::default(),
+            rules: RuleSettings::default(),
         }
     }
 }
@@ -174,6 +185,8 @@ pub(crate) struct ServerSettings {
     pub(crate) source: Option<SocketAddr>,
     pub(crate) tls: ServerTlsWords,
     pub(crate) send_proxy: SendProxyWords,
+    /// `rssl`.
+    pub(crate) remote_tls: bool,
 }
 
 impl Default for ServerSettings {
@@ -186,6 +199,7 @@ impl Default for ServerSettings {
             source: None,
             tls: ServerTlsWords::default(),
             send_proxy: SendProxyWords::default(),
+            remote_tls: false,
         }
     }
 }

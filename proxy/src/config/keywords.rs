@@ -7,9 +7,9 @@ mod global;
 mod parameters;
 mod proxy;
 
-pub(crate) use global::{GLOBAL, SECTIONS, STATS_SOCKET};
+pub(crate) use global::{AGENT, GLOBAL, SECTIONS, STATS_SOCKET};
 pub(crate) use parameters::{BIND, BIND_OPTIONS, SERVER, SERVER_OPTIONS};
-pub(crate) use proxy::{BALANCE, OPTION, PROXY, TIMEOUT};
+pub(crate) use proxy::{ACTION, BALANCE, OPTION, PROXY, TIMEOUT};
 
 use super::diagnostic::Fault;
 use super::lexer::Word;
@@ -160,6 +160,7 @@ mod tests {
     fn a_keyword_stands_in_one_list_only() {
         for scope in [
             SECTIONS,
+            AGENT,
             GLOBAL,
             PROXY,
             OPTION,

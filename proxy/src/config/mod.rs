@@ -15,13 +15,14 @@ pub mod model;
 pub mod units;
 
 mod address;
+mod compile;
 mod draft;
 mod effect;
-mod keywords;
+pub(crate) mod keywords;
 mod preprocess;
 mod resolve;
 mod section;
-mod tls;
+pub(crate) mod tls;
 
 use std::sync::Arc;
 

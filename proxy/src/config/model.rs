@@ -3,6 +3,8 @@
 //! Nothing here refers back to text except through [`Position`]; every name is resolved, every
 //! `listen` is split into a frontend and a backend of the same name, every default is filled in.
 
+pub mod remote;
+pub mod rules;
 pub mod tls;
 
 use std::collections::BTreeMap;
@@ -43,6 +45,8 @@ pub struct Config {
     pub frontends: Vec<Frontend>,
     /// `backend` sections and the back half of `listen` sections, in file order.
     pub backends: Vec<Backend>,
+    /// Stick tables.
+    pub tables: Vec<crate::rules::table::TableSettings>,
 }
 
 /// The merged `global` sections.
@@ -88,6 +92,8 @@ pub struct Global {
     pub gid: Option<u32>,
     /// `chroot`.
     pub chroot: Option<PathBuf>,
+    /// `guard xdp` lines.
+    pub guards: Vec<GuardSetting>,
     /// `tune.ssl.cachesize`: how many TLS sessions are kept to be resumed; 0: none.
     pub tls_session_cache: usize,
 }
@@ -115,9 +121,30 @@ impl Default for Global {
             uid: None,
             gid: None,
             chroot: None,
+            guards: Vec::new(),
             tls_session_cache: tls::DEFAULT_SESSION_CACHE,
         }
     }
+}
+
+/// A `guard xdp` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuardSetting {
+    /// The interface.
+    pub interface: String,
+    /// Where the program runs; `None`: in the driver if it can.
+    pub mode: Option<GuardMode>,
+    /// Where it was written.
+    pub position: Position,
+}
+
+/// Where on an interface's way the guard runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuardMode {
+    /// In the driver.
+    Native,
+    /// In the stack, right behind the driver.
+    Generic,
 }
 
 /// One `log` line.
@@ -362,6 +389,12 @@ pub struct Frontend {
     pub monitor_net: Vec<ipnet::IpNet>,
     /// `option httpchk`: the monitor's answer is an HTTP status line.
     pub http_check: bool,
+    /// Of an `agent` section: what it does for its clients.
+    pub agent: Option<remote::Agent>,
+    /// Its rules.
+    pub rules: Arc<rules::FrontRules>,
+    /// Of a `listen`: its back half, whose rules are the frontend's own.
+    pub own_backend: Option<BackendId>,
     /// `default_backend`; for a `listen`, its own back half.
     pub default_backend: Option<BackendId>,
     /// `maxconn`; `None`: no limit but the global one.
@@ -399,6 +432,8 @@ pub struct Backend {
     pub description: Option<String>,
     /// Its servers, in file order.
     pub servers: Vec<Server>,
+    /// Its rules.
+    pub rules: Arc<rules::BackRules>,
     /// `balance`.
     pub balance: Balance,
     /// Timeouts (connect, server, queue, tunnel, server-fin, check).
@@ -447,6 +482,10 @@ pub enum ServerAddress {
     Unix(PathBuf),
     /// A UNIX socket in the abstract name space.
     Abstract(Vec<u8>),
+    /// `rtcp@`: an agent makes the connection.
+    Remote(Arc<remote::RemoteAddress>),
+    /// Of an agent: where its client asks it to connect to.
+    Asked,
 }
 
 /// How a server's port follows from its line.

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::compile;
 use super::diagnostic::{Diagnostics, Severity};
+use super::draft::rules::{RuleKind, RuleLine};
 use super::draft::{Draft, Kind, LogLine, Proxy, ServerLine};
 use super::effect;
 use super::keywords;
 use super::lexer::Word;
 use super::model::{
     Backend, BackendId, BindAddress, Config, Frontend, LogOptions, LogTarget, Mode, Server,
+    ServerAddress,
 };
 
 /// Resolves names and splits every `listen`. The result counts only if nothing is an error.
@@ -22,9 +25,17 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
         .iter()
         .filter(|proxy| proxy.kind.has_back())
         .enumerate()
+        // Nobody but its own clients can ask an agent for anything.
+        .filter(|(_, proxy)| proxy.kind != Kind::Agent)
         .map(|(index, proxy)| (Arc::clone(&proxy.name), BackendId(index)))
         .collect();
-    let mut config = Config::default();
+    let compiled = compile::compile(&draft, diagnostics);
+    let mut fronts = compiled.fronts.into_iter().map(Arc::new);
+    let mut backs = compiled.backs.into_iter().map(Arc::new);
+    let mut config = Config {
+        tables: compiled.tables,
+        ..Config::default()
+    };
     for proxy in &draft.proxies {
         if !proxy.settings.disabled {
             check_proxy(proxy, &backends, diagnostics);
@@ -32,22 +43,24 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
             check_verification(proxy, draft.tls.trust_servers, diagnostics);
         }
         let log = log_options(proxy, &draft.global.logs);
+        let own = matches!(proxy.kind, Kind::Listen | Kind::Agent)
+            .then_some(BackendId(config.backends.len()));
         if proxy.kind.has_back() {
             let servers = proxy.servers.iter();
             let servers = servers.map(|line| server(line, draft.tls.trust_servers));
-            config
-                .backends
-                .push(backend(proxy, servers.collect(), log.clone()));
+            let mut backend = backend(proxy, servers.collect(), log.clone());
+            backend.rules = backs.next().unwrap_or_default();
+            config.backends.push(backend);
         }
         if proxy.kind.has_front() {
             let target = match &proxy.settings.default_backend {
                 Some(word) => backends.get(word.as_str()).copied(),
-                None => backends
-                    .get(&proxy.name)
-                    .copied()
-                    .filter(|_| proxy.kind == Kind::Listen),
+                None => own,
             };
-            config.frontends.push(frontend(proxy, target, log));
+            let mut frontend = frontend(proxy, target, log);
+            frontend.rules = fronts.next().unwrap_or_default();
+            frontend.own_backend = own;
+            config.frontends.push(frontend);
         }
     }
     config.global = draft.global;
@@ -131,6 +144,17 @@ fn check_http_checks(draft: &Draft, diagnostics: &mut Diagnostics) {
 /// Warns about PROXY headers that anybody can send: whoever reaches the address chooses the source
 /// that logs and servers see.
 fn check_sources(proxy: &Proxy, diagnostics: &mut Diagnostics) {
+    // A rule that refuses connections looks at the socket's own source, before any header.
+    let restricts = |line: &RuleLine| {
+        line.kind == RuleKind::Connection
+            && line
+                .words
+                .first()
+                .is_some_and(|action| matches!(action.as_str(), "reject" | "silent-drop"))
+    };
+    if proxy.settings.rules.lines.iter().any(restricts) {
+        return;
+    }
     let mut last = None;
     for bind in proxy.binds.iter().filter(|bind| bind.accept_proxy) {
         let anybody = match &bind.address {
@@ -144,7 +168,7 @@ fn check_sources(proxy: &Proxy, diagnostics: &mut Diagnostics) {
             diagnostics.warning(
                 &bind.position,
                 format!(
-                    "{} '{}' : 'accept-proxy' takes the PROXY header from anywhere: no rule restricts the source, so let only your own proxies reach this address.",
+                    "{} '{}' : 'accept-proxy' takes the PROXY header from anywhere: no 'tcp-request connection' rule restricts the source, so let only your own proxies reach this address.",
                     proxy.kind.noun(),
                     proxy.name
                 ),
@@ -157,6 +181,21 @@ fn check_sources(proxy: &Proxy, diagnostics: &mut Diagnostics) {
 fn check_verification(proxy: &Proxy, trust_servers: bool, diagnostics: &mut Diagnostics) {
     for line in &proxy.servers {
         let server = server(line, trust_servers);
+        if let ServerAddress::Remote(remote) = &server.address
+            && remote
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.verify && tls.sni.is_none())
+        {
+            diagnostics.push(
+                Severity::Diag,
+                &server.position,
+                format!(
+                    "'server {}/{}' : without 'sni' the agent accepts a certificate for any name.",
+                    proxy.name, server.name
+                ),
+            );
+        }
         let Some(tls) = server.tls.filter(|tls| tls.verify) else {
             continue;
         };
@@ -223,6 +262,16 @@ fn check_proxy(
             _ => {}
         }
     }
+    if proxy
+        .agent
+        .as_ref()
+        .is_some_and(|agent| agent.allow.is_empty())
+    {
+        diagnostics.warning(
+            &proxy.position,
+            format!("agent '{name}' has no 'allow' line: it refuses whatever it is asked for."),
+        );
+    }
     let timeouts = &settings.timeouts;
     let front = proxy.kind.has_front() && timeouts.client.is_none();
     let back = proxy.kind.has_back()
@@ -267,6 +316,9 @@ fn frontend(proxy: &Proxy, default_backend: Option<BackendId>, log: LogOptions) 
         mode: settings.mode,
         monitor_net: settings.monitor_net.clone(),
         http_check: settings.http_check.is_some(),
+        agent: proxy.agent.clone(),
+        rules: Arc::default(),
+        own_backend: None,
         default_backend,
         maxconn: settings.maxconn,
         backlog: settings.backlog,
@@ -285,10 +337,15 @@ fn frontend(proxy: &Proxy, default_backend: Option<BackendId>, log: LogOptions) 
 /// A server with its verification settled.
 fn server(line: &ServerLine, trust_servers: bool) -> Server {
     let mut server = line.server.clone();
-    if line.verify_by_default
-        && let Some(tls) = &mut server.tls
-    {
-        Arc::make_mut(tls).verify = !trust_servers;
+    if line.verify_by_default {
+        if let Some(tls) = &mut server.tls {
+            Arc::make_mut(tls).verify = !trust_servers;
+        }
+        if let ServerAddress::Remote(remote) = &mut server.address
+            && let Some(tls) = &mut Arc::make_mut(remote).tls
+        {
+            tls.verify = !trust_servers;
+        }
     }
     server
 }
@@ -300,6 +357,7 @@ fn backend(proxy: &Proxy, servers: Vec<Server>, log: LogOptions) -> Backend {
         id: proxy.id.as_ref().map(|(id, _)| *id),
         description: proxy.description.clone(),
         servers,
+        rules: Arc::default(),
         balance: settings.balance,
         timeouts: settings.timeouts,
         retries: settings.retries,

@@ -9,6 +9,8 @@ use super::*;
 
 mod monitor;
 mod refusals;
+mod remote;
+mod rules;
 mod send_proxy;
 mod tls_bind;
 mod tls_server;

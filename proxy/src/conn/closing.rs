@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::data::{Data, ssl};
 use super::end::{EndHistory, Reason};
 use super::shutdown::{AbortLimits, Action, Closes, Outcome};
-use super::{Connection, Ctrl, Polling};
+use super::{Connection, Polling};
 use crate::sys::socket::{self, Half, Linger};
 use crate::sys::tcp;
 
@@ -51,6 +51,16 @@ impl Connection {
         self.advance_at_end();
     }
 
+    /// Closes it without a packet: its peer is left to find out by itself. For `silent-drop`.
+    pub fn vanish(self) {
+        if self.ctrl.is_tcp()
+            && let Err(error) = socket::silence(self.fd())
+        {
+            tracing::debug!(%error, "a connection could not be dropped in silence");
+        }
+        self.reset();
+    }
+
     fn advance_at_end(&mut self) {
         if let Err(error) = self.advance(None) {
             tracing::debug!(%error, "a connection could not be closed in order");
@@ -59,8 +69,13 @@ impl Connection {
 
     /// Sends what is queued, then a FIN, and throws away what the peer still sends, until it has
     /// ended or has everything: closing while something is unread would reset the connection, and
-    /// the peer could lose what it was sent last. Past `limits` it is reset.
+    /// the peer could lose what it was sent last. Past `limits` it is reset. Of a connection that
+    /// is closed already nothing is left to do but its history.
     pub async fn abort_read(mut self, limits: AbortLimits, history: &mut EndHistory) {
+        if matches!(self.polling, Polling::Gone) {
+            self.sequencer.conclude(history);
+            return;
+        }
         self.sequencer.abort_read(Instant::now(), limits);
         let mut scratch = vec![0; SCRATCH];
         loop {
@@ -80,8 +95,8 @@ impl Connection {
                 self.sequencer.fin_acknowledged();
                 continue;
             }
-            let mut asleep = true;
-            let happened = poll_fn(|cx| self.poll_anything(cx, std::mem::take(&mut asleep)));
+            let mut tried = true;
+            let happened = poll_fn(|cx| self.poll_anything(cx, std::mem::take(&mut tried)));
             match self.sequencer.deadline() {
                 // The runtime stopping is the only error; the connection goes with it.
                 None => _ = happened.await,
@@ -122,16 +137,14 @@ impl Connection {
             };
             self.sequencer.report(action, outcome);
         }
+        self.note_progress();
     }
 
     /// Whether the peer's kernel has everything, our FIN included. The kernel wakes whoever waits
     /// for the socket when that happens.
     fn is_fin_acknowledged(&self) -> bool {
-        match self.ctrl {
-            Ctrl::Tcp => tcp::info(self.fd()).is_ok_and(|info| info.has_fin_acknowledged()),
-            // What is written to a UNIX socket is in its peer's queue.
-            Ctrl::Unix => true,
-        }
+        // What is written to a UNIX socket is in its peer's queue.
+        !self.ctrl.is_tcp() || tcp::info(self.fd()).is_ok_and(|info| info.has_fin_acknowledged())
     }
 
     fn poll_anything(&self, cx: &mut Context<'_>, tried: bool) -> Poll<()> {
@@ -156,6 +169,7 @@ impl Connection {
                 failure = Err(error);
             }
         }
+        self.note_progress();
         failure
     }
 
@@ -179,7 +193,8 @@ impl Connection {
                 Ok(())
             }
             // The kernel has no use for a shut read side: bytes that come would be acknowledged and
-            // lost without a word. TCP and UNIX sockets have no ctrl layer state of their own.
+            // lost without a word. No ctrl layer has a state of its own to shut: an agent learns of each
+            // of these from its socket.
             Action::DataShutRead
             | Action::CtrlShutRead
             | Action::CtrlShutWrite
@@ -220,11 +235,57 @@ impl Connection {
     fn close_socket(&mut self, graceful: bool) {
         if graceful
             && !self.nolinger
-            && self.ctrl == Ctrl::Tcp
+            && self.ctrl.is_tcp()
             && let Err(error) = socket::set_linger(self.fd(), Linger::Graceful)
         {
             tracing::debug!(%error, "closing with a reset: linger could not be cleared");
         }
         self.polling = Polling::Gone;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::conn::Ctrl;
+
+    /// A connection of the current runtime, and its peer.
+    fn pair() -> (Connection, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (
+            Connection::accepted(ours.into(), Ctrl::Unix).unwrap(),
+            theirs,
+        )
+    }
+
+    const LIMITS: AbortLimits = AbortLimits {
+        bytes: 1 << 10,
+        time: Duration::from_secs(60),
+    };
+
+    #[tokio::test]
+    async fn a_closed_connection_has_nothing_to_abort() {
+        let (mut connection, mut peer) = pair();
+        connection.shut_read();
+        poll_fn(|cx| connection.poll_shut_write(cx)).await.unwrap();
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+        let mut history = EndHistory::new();
+        connection.abort_read(LIMITS, &mut history).await;
+        assert_eq!(history.to_string(), "socket:peer-closed");
+    }
+
+    #[tokio::test]
+    async fn what_comes_is_drained_until_the_peer_ends() {
+        let (connection, peer) = pair();
+        io::Write::write_all(&mut &peer, &[0; 100]).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut history = EndHistory::new();
+        connection.abort_read(LIMITS, &mut history).await;
+        assert_eq!(history.to_string(), "socket:drained");
     }
 }

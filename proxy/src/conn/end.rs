@@ -20,6 +20,10 @@ pub enum Handler {
     Ssl,
     /// Makes a stream of the connection.
     AcceptSession,
+    /// Waits for a request for a connection.
+    AcceptRemote,
+    /// Asks an agent for a connection.
+    Remote,
     /// Sends a PROXY header.
     SendProxy,
 }
@@ -36,6 +40,8 @@ impl Handler {
             Self::TcpRules => "tcp_rules",
             Self::Ssl => "ssl_hs",
             Self::AcceptSession => "accept_session",
+            Self::AcceptRemote => "accept_remote",
+            Self::Remote => "remote",
             Self::SendProxy => "send_proxy",
         }
     }
@@ -116,6 +122,12 @@ pub enum Reason {
     Certificate(Detail),
     /// The PROXY header was refused.
     BadHeader(Detail),
+    /// A request for a connection was not understood, by us or by an agent.
+    BadRequest(Detail),
+    /// A connection was asked for that the agent does not make.
+    NotAllowed(Detail),
+    /// What else an agent says of why it made no connection.
+    Agent(Detail),
     /// Both directions ended in order, by our doing.
     Closed,
     /// We stopped reading, and the peer then took everything that it was sent.
@@ -161,6 +173,9 @@ impl fmt::Display for Reason {
             Self::Protocol(detail) => write!(f, "protocol({})", OneWord(detail.as_str())),
             Self::Certificate(detail) => write!(f, "certificate({})", OneWord(detail.as_str())),
             Self::BadHeader(detail) => write!(f, "bad-header({})", OneWord(detail.as_str())),
+            Self::BadRequest(detail) => write!(f, "bad-request({})", OneWord(detail.as_str())),
+            Self::NotAllowed(detail) => write!(f, "not-allowed({})", OneWord(detail.as_str())),
+            Self::Agent(detail) => write!(f, "agent({})", OneWord(detail.as_str())),
             Self::Closed => f.write_str("closed"),
             Self::Drained => f.write_str("drained"),
             Self::DrainLimit => f.write_str("drain-limit"),

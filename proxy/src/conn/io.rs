@@ -143,7 +143,7 @@ impl Connection {
     ///
     /// # Errors
     /// Why it was not established.
-    pub async fn connected(&self) -> io::Result<()> {
+    pub async fn connected(&mut self) -> io::Result<()> {
         let guard = self.watched().writable().await?;
         // Only a failed attempt makes both halves look closed: in all other cases the call is
         // saved.
@@ -152,6 +152,8 @@ impl Connection {
         {
             return Err(error);
         }
+        drop(guard);
+        self.condition.ctrl_connected();
         Ok(())
     }
 }

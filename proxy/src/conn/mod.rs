@@ -6,6 +6,7 @@
 //! I/O is tried, and only "would block" leads to a subscription.
 
 pub mod closing;
+pub mod condition;
 pub mod ctrl;
 pub mod data;
 pub mod end;
@@ -21,12 +22,14 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::sys;
+use condition::Condition;
 pub use ctrl::Ctrl;
 use data::Data;
 use data::ssl::SslSock;
+use end::{Layer, Reason};
 use op::{Ops, Step};
 use shutdown::Sequencer;
-use state::{ConnMove, ConnState};
+use state::View;
 
 /// Which side of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,7 +87,7 @@ pub struct Connection {
     polling: Polling,
     ctrl: Ctrl,
     data: Data,
-    state: ConnState,
+    condition: Condition,
     ops: Ops,
     sequencer: Sequencer,
     /// `option nolinger`: also an orderly close throws away what the peer has not taken yet.
@@ -98,7 +101,7 @@ impl Connection {
     /// # Errors
     /// When the runtime cannot register it.
     pub fn accepted(socket: OwnedFd, ctrl: Ctrl) -> std::io::Result<Self> {
-        Self::new(socket, ctrl, ConnState::Accepted)
+        Self::new(socket, ctrl, Condition::accepted())
     }
 
     /// Wraps a non-blocking socket that is connecting.
@@ -106,15 +109,15 @@ impl Connection {
     /// # Errors
     /// When the runtime cannot register it.
     pub fn connecting(socket: OwnedFd, ctrl: Ctrl) -> std::io::Result<Self> {
-        Self::new(socket, ctrl, ConnState::Connecting)
+        Self::new(socket, ctrl, Condition::connecting())
     }
 
-    fn new(socket: OwnedFd, ctrl: Ctrl, state: ConnState) -> std::io::Result<Self> {
+    fn new(socket: OwnedFd, ctrl: Ctrl, condition: Condition) -> std::io::Result<Self> {
         Ok(Self {
             polling: Polling::Runtime(register(socket)?),
             ctrl,
             data: Data::Raw,
-            state,
+            condition,
             ops: Ops::new(),
             sequencer: Sequencer::new(),
             nolinger: false,
@@ -126,16 +129,31 @@ impl Connection {
         self.nolinger = nolinger;
     }
 
-    /// How far it is.
+    /// How far it is and what has become of it, for the debug log.
     #[must_use]
-    pub fn state(&self) -> ConnState {
-        self.state
+    pub fn condition(&self) -> Condition {
+        self.condition
     }
 
-    /// The multi-step operations that it owes, or has done.
+    /// What the layers above decide from.
     #[must_use]
-    pub fn ops(&self) -> Ops {
-        self.ops
+    pub fn view(&self) -> View {
+        self.sequencer.view()
+    }
+
+    /// It failed without our doing: from now on it shows [`View::ERR`], no end is told to its peer,
+    /// and closing it will be a reset. What was received before can still be read.
+    pub fn fail(&mut self, layer: Layer, reason: Reason) {
+        self.sequencer.peer_failed(layer, reason);
+        self.note_progress();
+    }
+
+    /// The condition after the sequencer's steps.
+    fn note_progress(&mut self) {
+        if let Some(end) = self.sequencer.error() {
+            self.condition.failed(end);
+        }
+        self.condition.closes(self.sequencer.done());
     }
 
     /// It owes a step.
@@ -153,21 +171,27 @@ impl Connection {
     /// A step is done.
     pub(crate) fn finish(&mut self, step: Step) {
         legal(self.ops.finish(step));
+        if matches!(step, Step::DataAccept | Step::DataConnect) {
+            self.condition.data_connected();
+        }
     }
 
     /// Every step that it owed is done: data may flow.
     pub(crate) fn established(&mut self) {
         debug_assert!(!self.ops.any_pending(), "{:?}", self.ops);
-        match self.state.after(ConnMove::Establish) {
-            Ok(state) => self.state = state,
-            Err(error) => legal::<(), _>(Err(error)),
-        }
+        self.condition.established();
     }
 
     /// How it was established.
     #[must_use]
     pub fn ctrl(&self) -> Ctrl {
         self.ctrl
+    }
+
+    /// The socket goes to an agent, which is to be asked for the connection.
+    pub(crate) fn go_by_agent(&mut self) {
+        self.ctrl = self.ctrl.by_agent();
+        self.want(Step::RemoteConnect);
     }
 
     /// Puts TLS on top of the socket.
@@ -226,7 +250,13 @@ impl Connection {
     /// When the runtime cannot register it; the socket is then closed, as its linger says.
     pub fn wake(&mut self) -> std::io::Result<()> {
         if let Polling::Asleep(fd) = std::mem::replace(&mut self.polling, Polling::Gone) {
-            self.polling = Polling::Runtime(register(fd)?);
+            match register(fd) {
+                Ok(fd) => self.polling = Polling::Runtime(fd),
+                Err(error) => {
+                    self.condition.lost();
+                    return Err(error);
+                }
+            }
         }
         Ok(())
     }

@@ -110,18 +110,25 @@ pub enum Step {
     DataAccept,
     /// The data layer's handshake with a server.
     DataConnect,
-    /// An answer is to be sent in the place of a stream (`monitor-net`, `mode health`).
+    /// An answer is to be sent: in the place of a stream (`monitor-net`, `mode health`), or before
+    /// one, to whoever asked an agent for it.
     ResponseHeader,
+    /// An agent is to be asked for a connection, and to have answered.
+    RemoteConnect,
+    /// A request for a connection is expected, by an agent.
+    RemoteAccept,
 }
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::AcceptHeader,
         Self::SendHeader,
         Self::DataAccept,
         Self::DataConnect,
         Self::ResponseHeader,
+        Self::RemoteConnect,
+        Self::RemoteAccept,
     ];
 
     const fn shift(self) -> u32 {
@@ -137,6 +144,8 @@ impl fmt::Display for Step {
             Self::DataAccept => "data-accept",
             Self::DataConnect => "data-connect",
             Self::ResponseHeader => "response-header",
+            Self::RemoteConnect => "remote-connect",
+            Self::RemoteAccept => "remote-accept",
         })
     }
 }

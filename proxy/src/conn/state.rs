@@ -19,6 +19,17 @@ pub enum SocketState {
     Listen,
 }
 
+impl fmt::Display for SocketState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "CLOSED",
+            Self::Ready => "READY",
+            Self::Error => "ERROR",
+            Self::Listen => "LISTEN",
+        })
+    }
+}
+
 /// What can happen to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SocketMove {
@@ -62,6 +73,18 @@ pub enum ConnState {
     Established,
     /// It failed, and has to be closed.
     Error,
+}
+
+impl fmt::Display for ConnState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "CLOSED",
+            Self::Accepted => "ACCEPTED",
+            Self::Connecting => "CONNECTING",
+            Self::Established => "ESTABLISHED",
+            Self::Error => "ERROR",
+        })
+    }
 }
 
 /// What can happen to a connection.

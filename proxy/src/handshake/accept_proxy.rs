@@ -26,10 +26,10 @@ pub(super) fn step(entrance: &Entrance<'_>, incoming: &mut Incoming) -> Result<O
                         source,
                         destination,
                     } => {
-                        incoming.source = Endpoint::Inet(source);
-                        incoming.destination = Some(destination);
+                        incoming.session.source = Endpoint::Inet(source);
+                        incoming.session.destination = Some(destination);
                     }
-                    Addresses::Unix { .. } => incoming.source = Endpoint::Unix,
+                    Addresses::Unix { .. } => incoming.session.source = Endpoint::Unix,
                     // The connection's own addresses hold.
                     Addresses::Unknown => {}
                 }

@@ -1,8 +1,13 @@
 //! ACCEPT_SESSION: the connection has got through; from here on it is a stream's client.
 
-use super::incoming::Incoming;
+use super::incoming::{Entrance, Incoming};
+use super::{Outcome, tcp_rules};
 
-/// Leaves nothing behind that only handshakes need.
-pub(super) fn step(incoming: &mut Incoming) {
-    incoming.connection.established();
+/// Asks the rules of the session, and leaves nothing behind that only handshakes need.
+pub(super) fn step(entrance: &Entrance<'_>, incoming: &mut Incoming) -> Outcome {
+    let outcome = tcp_rules::session(entrance, incoming);
+    if matches!(outcome, Outcome::Done(_)) {
+        incoming.connection.established();
+    }
+    outcome
 }

@@ -6,20 +6,24 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use super::turns::Turns;
+use super::turns::{Turn, Turns};
 use super::{
-    DEFAULT_TIMEOUT, Failure, Handlers, Outcome, accept_proxy, accept_session, health, monitor_in,
-    send_last_chunk, ssl, tcp_rules,
+    DEFAULT_TIMEOUT, Failure, Handlers, Outcome, accept_proxy, accept_remote, accept_session,
+    health, monitor_in, send_last_chunk, ssl, tcp_rules,
 };
 use crate::channel::buffer::Buffer;
 use crate::channel::pool::Pool;
+use crate::config::model::remote::Agent;
 use crate::config::model::{Frontend, Mode};
 use crate::conn::Connection;
+use crate::conn::ctrl::remote::codec::Request;
 use crate::conn::end::{EndHistory, Handler, Reason};
 use crate::conn::op::Step;
 use crate::conn::shutdown::AbortLimits;
 use crate::handshake::proxy_protocol::Header;
 use crate::observe::record::Endpoint;
+use crate::rules::action::Ruling;
+use crate::rules::session::Session;
 use crate::tls::BindContext;
 
 /// How much a client may still send, and for how long, once it was told its last words.
@@ -39,8 +43,10 @@ pub struct Entrance<'a> {
     pub http_check: bool,
     /// `accept-proxy`.
     pub accept_proxy: bool,
-    /// Rules of the connection level.
-    pub rules: Option<&'a dyn tcp_rules::Rules>,
+    /// Of an agent: what it does for whom.
+    pub agent: Option<&'a Agent>,
+    /// The frontend's rules; `None`: it has none.
+    pub rules: Option<tcp_rules::Rules<'a>>,
     /// `ssl`.
     pub tls: Option<&'a BindContext>,
     /// `timeout client`: how long all of it may take.
@@ -61,7 +67,12 @@ impl<'a> Entrance<'a> {
         owed.set(Handlers::MONITOR_IN, !self.monitor_net.is_empty());
         owed.set(Handlers::HEALTH, self.mode == Mode::Health);
         owed.set(Handlers::ACCEPT_PROXY, self.accept_proxy);
-        owed.set(Handlers::TCP_RULES, self.rules.is_some());
+        owed.set(
+            Handlers::TCP_RULES,
+            self.rules
+                .is_some_and(|rules| !rules.front.connection.is_empty()),
+        );
+        owed.set(Handlers::ACCEPT_REMOTE, self.agent.is_some());
         owed.set(Handlers::SSL_HS, self.tls.is_some());
         owed
     }
@@ -70,6 +81,7 @@ impl<'a> Entrance<'a> {
     #[must_use]
     pub fn new(
         frontend: &'a Frontend,
+        rules: Option<tcp_rules::Rules<'a>>,
         accept_proxy: bool,
         tls: Option<&'a BindContext>,
         pool: &'a Rc<Pool>,
@@ -81,7 +93,8 @@ impl<'a> Entrance<'a> {
             monitor_net: &frontend.monitor_net,
             http_check: frontend.http_check,
             accept_proxy,
-            rules: None,
+            agent: frontend.agent.as_ref(),
+            rules,
             tls,
             timeout: frontend.timeouts.client,
             pool,
@@ -96,12 +109,12 @@ impl<'a> Entrance<'a> {
 pub struct Incoming {
     /// It.
     pub connection: Connection,
-    /// Who it comes from: its peer, or whom a PROXY header names.
-    pub source: Endpoint,
-    /// Where the client wanted to go, if a PROXY header says it.
-    pub destination: Option<SocketAddr>,
+    /// Who it comes from and where it goes, and what rules have made of it.
+    pub session: Session,
     /// The PROXY header.
     pub proxy: Option<Box<Header>>,
+    /// The connection that an agent was asked for.
+    pub asked: Option<Box<Request>>,
     /// Read, and for whoever comes next.
     pub received: Buffer,
     /// The last words to send, and how many bytes of them are out.
@@ -114,9 +127,9 @@ impl Incoming {
     pub fn new(connection: Connection, source: Endpoint) -> Self {
         Self {
             connection,
-            source,
-            destination: None,
+            session: Session::new(source),
             proxy: None,
+            asked: None,
             received: Buffer::empty(),
             last_chunk: (&[], 0),
         }
@@ -124,10 +137,16 @@ impl Incoming {
 }
 
 impl Incoming {
+    /// Itself; its box is given back at once, and not when the caller ends.
+    #[must_use]
+    pub fn unboxed(self: Box<Self>) -> Self {
+        *self
+    }
+
     /// The address that the client connected to; `None` where it is no IP address.
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
-        self.destination.or_else(|| {
+        self.session.destination.or_else(|| {
             socket2::SockRef::from(&self.connection.fd())
                 .local_addr()
                 .ok()?
@@ -141,6 +160,8 @@ impl Incoming {
 pub enum Ended {
     /// It got its answer.
     Answered,
+    /// A rule refused it.
+    Denied,
     /// It failed. `silent`: its client never sent anything, as port scanners and checks do.
     Failed {
         /// Why.
@@ -156,11 +177,14 @@ pub enum Ended {
 ///
 /// # Errors
 /// When it ended instead; it is closed then.
-pub async fn run(entrance: &Entrance<'_>, mut incoming: Incoming) -> Result<Incoming, Ended> {
+pub async fn run(
+    entrance: &Entrance<'_>,
+    mut incoming: Box<Incoming>,
+) -> Result<Box<Incoming>, Ended> {
     let mut owed = entrance.owed();
     note_owed(&mut incoming.connection, owed);
-    if owed == Handlers::ACCEPT_SESSION {
-        accept_session::step(&mut incoming);
+    if owed == Handlers::ACCEPT_SESSION && entrance.rules.is_none() {
+        accept_session::step(entrance, &mut incoming);
         return Ok(incoming);
     }
     let timeout = entrance.timeout.unwrap_or(DEFAULT_TIMEOUT);
@@ -185,22 +209,37 @@ pub async fn run(entrance: &Entrance<'_>, mut incoming: Incoming) -> Result<Inco
             tracing::debug!(%history, "a connection got its answer");
             Err(Ended::Answered)
         }
+        Ok(Outcome::Denied(ruling)) => {
+            if ruling == Ruling::SilentDrop {
+                incoming.connection.vanish();
+            }
+            Err(Ended::Denied)
+        }
         Ok(_) => Ok(incoming),
         Err(failure) => {
-            let source = incoming.source;
+            let source = incoming.session.source;
             let silent = failure.reason == Reason::PeerClosed
                 && incoming.received.held().is_empty()
                 && incoming
                     .connection
                     .ssl()
                     .is_none_or(|ssl| !ssl.has_received());
-            if incoming.connection.ssl().is_some() && failure.reason != Reason::Timeout {
-                // The alert that says why must not be lost to the reset which unread bytes cause.
+            let told = incoming.connection.ssl().is_some()
+                || matches!(
+                    failure.reason,
+                    Reason::BadRequest(_) | Reason::NotAllowed(_)
+                );
+            if told && failure.reason != Reason::Timeout {
+                // What says why must not be lost to the reset which unread bytes cause.
                 let mut history = EndHistory::new();
                 incoming
                     .connection
                     .abort_read(LAST_WORDS, &mut history)
                     .await;
+            } else {
+                let connection = &mut incoming.connection;
+                connection.fail(failure.layer(), failure.reason.clone());
+                tracing::debug!(condition = %connection.condition(), "a client was given up");
             }
             Err(Ended::Failed {
                 failure,
@@ -211,18 +250,34 @@ pub async fn run(entrance: &Entrance<'_>, mut incoming: Incoming) -> Result<Inco
     }
 }
 
-/// Remembers what a handler found, before its task waits for anything.
-pub(super) fn note_wait(connection: &Connection, outcome: &Result<Outcome, Reason>) {
+/// A turn in the worker's queue for cryptography, for the handler that needs one.
+pub(super) async fn turn_for(handler: Handler, turns: &Turns) -> Option<Turn<'_>> {
+    match handler {
+        Handler::Ssl => Some(turns.take().await),
+        _ => None,
+    }
+}
+
+/// Remembers what a handler found, before its task waits for anything, and passes its turn on.
+pub(super) async fn after_try(
+    connection: &Connection,
+    outcome: &Result<Outcome, Reason>,
+    turn: Option<Turn<'_>>,
+) {
     match outcome {
         Ok(Outcome::Input) => connection.found_empty(),
         Ok(Outcome::Output) => connection.found_full(),
         _ => {}
+    }
+    if let Some(turn) = turn {
+        turn.pass().await;
     }
 }
 
 fn note_owed(connection: &mut Connection, owed: Handlers) {
     for (handler, step) in [
         (Handlers::ACCEPT_PROXY, Step::AcceptHeader),
+        (Handlers::ACCEPT_REMOTE, Step::RemoteAccept),
         (Handlers::SSL_HS, Step::DataAccept),
     ] {
         if owed.contains(handler) {
@@ -238,32 +293,24 @@ async fn work(
     owed: &mut Handlers,
 ) -> Result<Outcome, Failure> {
     while let Some(handler) = owed.first() {
+        let turn = turn_for(handler, entrance.turns).await;
         let outcome = match handler {
             Handler::MonitorIn => monitor_in::step(entrance, incoming),
             Handler::Health => health::step(entrance, incoming),
             Handler::SendLastChunk => send_last_chunk::step(incoming),
             Handler::AcceptProxy => accept_proxy::step(entrance, incoming),
-            Handler::TcpRules => tcp_rules::step(entrance, incoming),
-            Handler::Ssl => {
-                let turn = entrance.turns.take().await;
-                let outcome = ssl::accept(entrance, incoming);
-                note_wait(&incoming.connection, &outcome);
-                turn.pass().await;
-                outcome
-            }
-            Handler::AcceptSession => {
-                accept_session::step(incoming);
-                Ok(Outcome::DONE)
-            }
-            Handler::SendProxy => Ok(Outcome::DONE),
+            Handler::AcceptRemote => accept_remote::step(entrance, incoming),
+            Handler::TcpRules => Ok(tcp_rules::connection(entrance, incoming)),
+            Handler::Ssl => ssl::accept(entrance, incoming),
+            Handler::AcceptSession => Ok(accept_session::step(entrance, incoming)),
+            Handler::Remote | Handler::SendProxy => Ok(Outcome::DONE),
         };
-        if handler != Handler::Ssl {
-            note_wait(&incoming.connection, &outcome);
-        }
+        after_try(&incoming.connection, &outcome, turn).await;
         let failed = |reason| Failure { handler, reason };
         match outcome.map_err(failed)? {
             Outcome::Done(more) => {
                 owed.remove(Handlers::only(handler));
+                note_owed(&mut incoming.connection, more);
                 owed.insert(more);
             }
             Outcome::Input => {
@@ -274,7 +321,7 @@ async fn work(
                 let waited = incoming.connection.writable().await;
                 waited.map_err(|error| failed(Reason::from(&error)))?;
             }
-            Outcome::Over => return Ok(Outcome::Over),
+            over @ (Outcome::Over | Outcome::Denied(_)) => return Ok(over),
         }
     }
     Ok(Outcome::DONE)

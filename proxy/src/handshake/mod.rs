@@ -7,12 +7,14 @@
 //! `mode health` come before everything else.
 
 pub mod accept_proxy;
+pub mod accept_remote;
 pub mod accept_session;
 pub mod health;
 pub mod incoming;
 pub mod monitor_in;
 pub mod outgoing;
 pub mod proxy_protocol;
+pub mod remote;
 pub mod send_last_chunk;
 pub mod send_proxy;
 pub mod ssl;
@@ -22,6 +24,7 @@ pub mod turns;
 use std::time::Duration;
 
 use crate::conn::end::{Handler, Layer, Reason};
+use crate::rules::action::Ruling;
 
 bitflags::bitflags! {
     /// The handlers that a connection owes. The lowest bit runs first.
@@ -33,16 +36,20 @@ bitflags::bitflags! {
         const HEALTH = 0x002;
         /// Sends the connection's last words.
         const SEND_LAST_CHUNK = 0x004;
-        /// Waits for a PROXY header.
-        const ACCEPT_PROXY = 0x008;
         /// Applies the rules of the connection level.
-        const TCP_RULES = 0x010;
+        const TCP_RULES = 0x008;
+        /// Waits for a PROXY header.
+        const ACCEPT_PROXY = 0x010;
+        /// Waits for a request for a connection.
+        const ACCEPT_REMOTE = 0x020;
+        /// Asks an agent for a connection.
+        const REMOTE = 0x040;
         /// Sends a PROXY header.
-        const SEND_PROXY = 0x020;
+        const SEND_PROXY = 0x080;
         /// The TLS handshake.
-        const SSL_HS = 0x040;
+        const SSL_HS = 0x100;
         /// Makes a session of the connection.
-        const ACCEPT_SESSION = 0x080;
+        const ACCEPT_SESSION = 0x200;
     }
 }
 
@@ -54,11 +61,13 @@ impl Handlers {
             0x001 => Handler::MonitorIn,
             0x002 => Handler::Health,
             0x004 => Handler::SendLastChunk,
-            0x008 => Handler::AcceptProxy,
-            0x010 => Handler::TcpRules,
-            0x020 => Handler::SendProxy,
-            0x040 => Handler::Ssl,
-            0x080 => Handler::AcceptSession,
+            0x008 => Handler::TcpRules,
+            0x010 => Handler::AcceptProxy,
+            0x020 => Handler::AcceptRemote,
+            0x040 => Handler::Remote,
+            0x080 => Handler::SendProxy,
+            0x100 => Handler::Ssl,
+            0x200 => Handler::AcceptSession,
             _ => return None,
         };
         Some(handler)
@@ -73,6 +82,8 @@ impl Handlers {
             Handler::SendLastChunk => Self::SEND_LAST_CHUNK,
             Handler::AcceptProxy => Self::ACCEPT_PROXY,
             Handler::TcpRules => Self::TCP_RULES,
+            Handler::AcceptRemote => Self::ACCEPT_REMOTE,
+            Handler::Remote => Self::REMOTE,
             Handler::SendProxy => Self::SEND_PROXY,
             Handler::Ssl => Self::SSL_HS,
             Handler::AcceptSession => Self::ACCEPT_SESSION,
@@ -91,6 +102,8 @@ pub enum Outcome {
     Output,
     /// The connection has done all that it was for: nothing else runs.
     Over,
+    /// A rule refused it.
+    Denied(Ruling),
 }
 
 impl Outcome {
@@ -120,6 +133,8 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let step = match self.handler {
             Handler::AcceptProxy => "waiting for the PROXY header",
+            Handler::AcceptRemote => "waiting for a request",
+            Handler::Remote => "waiting for the agent's answer",
             Handler::SendProxy => "sending the PROXY header",
             Handler::Ssl => "in the TLS handshake",
             Handler::SendLastChunk => "answering",
@@ -127,7 +142,13 @@ impl std::fmt::Display for Failure {
             Handler::MonitorIn | Handler::Health | Handler::AcceptSession => "at the start",
         };
         match &self.reason {
+            Reason::BadHeader(detail) if self.handler == Handler::Remote => {
+                write!(f, "the agent's answer is none: {}", detail.as_str())
+            }
             Reason::BadHeader(detail) => write!(f, "PROXY header refused: {}", detail.as_str()),
+            Reason::BadRequest(detail) => write!(f, "bad request: {}", detail.as_str()),
+            Reason::NotAllowed(detail) => write!(f, "not allowed: {}", detail.as_str()),
+            Reason::Agent(detail) => write!(f, "the agent could not: {}", detail.as_str()),
             Reason::Protocol(detail) => write!(f, "TLS handshake failed: {}", detail.as_str()),
             Reason::Certificate(detail) => {
                 write!(
@@ -171,8 +192,10 @@ mod tests {
                 Handler::MonitorIn,
                 Handler::Health,
                 Handler::SendLastChunk,
-                Handler::AcceptProxy,
                 Handler::TcpRules,
+                Handler::AcceptProxy,
+                Handler::AcceptRemote,
+                Handler::Remote,
                 Handler::SendProxy,
                 Handler::Ssl,
                 Handler::AcceptSession,

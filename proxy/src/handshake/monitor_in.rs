@@ -10,7 +10,7 @@ use crate::observe::record::Endpoint;
 
 /// A monitor is owed an answer and nothing else.
 pub(super) fn step(entrance: &Entrance<'_>, incoming: &mut Incoming) -> Result<Outcome, Reason> {
-    let Endpoint::Inet(source) = incoming.source else {
+    let Endpoint::Inet(source) = incoming.session.source else {
         return Ok(Outcome::DONE);
     };
     let ip = source.ip().to_canonical();

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::listen::Listening;
 use crate::conn::Ctrl;
+use crate::conn::state::{SocketMove, SocketState};
 use crate::sys::socket;
 use crate::sys::watch::watch;
 
@@ -25,6 +26,7 @@ const BURST: usize = 64;
 #[derive(Debug)]
 pub struct Acceptor {
     socket: AsyncFd<OwnedFd>,
+    state: SocketState,
     burst: usize,
     /// What its connections are.
     pub ctrl: Ctrl,
@@ -46,6 +48,7 @@ impl Acceptor {
     pub fn new(listening: Listening) -> io::Result<Self> {
         Ok(Self {
             socket: watch(listening.socket, Interest::READABLE)?,
+            state: SocketState::Listen,
             burst: 0,
             ctrl: listening.ctrl,
             prepared: listening.prepared,
@@ -58,8 +61,13 @@ impl Acceptor {
     /// The next connection. Failures of a single connection, and shortages, are waited out.
     ///
     /// # Errors
-    /// When the runtime is shutting down or the socket is no listening socket any more.
+    /// When the runtime is shutting down or the socket is no listening socket any more, and ever
+    /// after.
     pub async fn accept(&mut self) -> io::Result<(OwnedFd, SockAddr)> {
+        if self.state != SocketState::Listen {
+            let state = self.state;
+            return Err(io::Error::other(format!("the listening socket is {state}")));
+        }
         loop {
             self.burst += 1;
             if self.burst > BURST {
@@ -76,6 +84,9 @@ impl Acceptor {
                         tokio::time::sleep(EXHAUSTED_PAUSE).await;
                     }
                     Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) => {
+                        if let Ok(state) = self.state.after(SocketMove::Fail) {
+                            self.state = state;
+                        }
                         return Err(error);
                     }
                     // The connection was gone before it was accepted; accept(2) lists what the
@@ -84,5 +95,32 @@ impl Acceptor {
                 },
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_that_failed_accepts_no_more() {
+        let (socket, peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        // A FIN makes it readable, so that an accept is tried.
+        drop(peer);
+        let mut acceptor = Acceptor::new(Listening {
+            socket: socket.into(),
+            ctrl: Ctrl::Unix,
+            prepared: false,
+            frontend: 0,
+            bind: 0,
+            places: None,
+        })
+        .unwrap();
+        let error = acceptor.accept().await.unwrap_err();
+        assert!(error.raw_os_error().is_some(), "{error}");
+        assert_eq!(acceptor.state, SocketState::Error);
+        let error = acceptor.accept().await.unwrap_err();
+        assert!(error.to_string().contains("ERROR"), "{error}");
     }
 }

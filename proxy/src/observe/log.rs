@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::model::{LogAddress, LogFormat, LogTarget};
 use crate::conn::Side;
-use crate::observe::record::{Endpoint, FlowRecord, Path, Termination, Why};
+use crate::observe::record::{Endpoint, FlowRecord, LogLevel, Path, Termination, Why};
 use crate::sys::process::{LocalTime, local_time};
 
 /// Lines that may wait for the writer, over all workers. Beyond it lines are dropped and counted.
@@ -61,6 +61,7 @@ pub struct StreamLine {
     why: Option<Why>,
     /// What ended, layer by layer; `None` where everything ended in order.
     ends: Option<String>,
+    level: u8,
 }
 
 impl StreamLine {
@@ -99,6 +100,10 @@ impl StreamLine {
             retries: record.retries.get(),
             why: record.why.get(),
             ends: ends(record),
+            level: match record.log_level.get() {
+                LogLevel::Level(level) => level,
+                LogLevel::Usual | LogLevel::Silent => LEVEL_INFO,
+            },
         }
     }
 
@@ -118,7 +123,8 @@ impl StreamLine {
             " [{}] {} {}/{} ",
             date(self.accepted_at),
             self.frontend,
-            self.backend.as_deref().unwrap_or("-"),
+            // A stream that got no further than its frontend is served by that.
+            self.backend.as_deref().unwrap_or(&self.frontend),
             self.server.as_deref().unwrap_or("<NOSRV>"),
         );
         for time in [self.wait, self.connect] {
@@ -195,20 +201,21 @@ fn plain(address: IpAddr) -> IpAddr {
 
 /// HAProxy's accept date: `23/Nov/2026:05:55:55.123`, local time.
 fn date(at: SystemTime) -> String {
+    let millis = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_millis());
+    let t = local(at);
+    format!(
+        "{:02}/{}/{}:{:02}:{:02}:{:02}.{:03}",
+        t.day, MONTHS[t.month], t.year, t.hour, t.minute, t.second, millis
+    )
+}
+
+fn local(at: SystemTime) -> LocalTime {
     let since = at
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    let t = local_time(since.as_secs() as i64);
-    format!(
-        "{:02}/{}/{}:{:02}:{:02}:{:02}.{:03}",
-        t.day,
-        MONTHS[t.month],
-        t.year,
-        t.hour,
-        t.minute,
-        t.second,
-        since.subsec_millis()
-    )
+    local_time(since.as_secs() as i64)
 }
 
 const MONTHS: [&str; 12] = [
@@ -274,7 +281,7 @@ impl Logger {
         if !targets.is_empty() {
             self.send(Message::Stream {
                 targets: targets.clone(),
-                level: LEVEL_INFO,
+                level: line.level,
                 line: Box::new(line),
             });
         }
@@ -421,38 +428,26 @@ fn frame(
     text: &str,
 ) -> String {
     let priority = u32::from(target.facility) * 8 + u32::from(level);
-    let since = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
     match target.format {
         LogFormat::Raw => text.to_owned(),
         LogFormat::Short => format!("<{level}>{text}"),
         LogFormat::Rfc3164 => {
-            let LocalTime {
-                month,
-                day,
-                hour,
-                minute,
-                second,
-                ..
-            } = local_time(since.as_secs() as i64);
+            let t = local(now);
             format!(
-                "<{priority}>{} {day:2} {hour:02}:{minute:02}:{second:02} {tag}[{pid}]: {text}",
-                MONTHS[month]
+                "<{priority}>{} {:2} {:02}:{:02}:{:02} {tag}[{pid}]: {text}",
+                MONTHS[t.month], t.day, t.hour, t.minute, t.second
             )
         }
         LogFormat::Rfc5424 => {
-            let LocalTime {
-                year,
-                month,
-                day,
-                hour,
-                minute,
-                second,
-            } = local_time(since.as_secs() as i64);
-            let month = month + 1;
+            let t = local(now);
             format!(
-                "<{priority}>1 {year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02} - {tag} {pid} - - {text}"
+                "<{priority}>1 {}-{:02}-{:02}T{:02}:{:02}:{:02} - {tag} {pid} - - {text}",
+                t.year,
+                t.month + 1,
+                t.day,
+                t.hour,
+                t.minute,
+                t.second
             )
         }
     }

@@ -164,6 +164,10 @@ impl Termination {
     pub const SERVER_REFUSED: Self = Self('S', 'C');
     /// The server did not answer the connection in time.
     pub const CONNECT_TIMEOUT: Self = Self('s', 'C');
+    /// A rule refused what the client sent.
+    pub const REQUEST_REFUSED: Self = Self('P', 'R');
+    /// A rule refused what the server sent.
+    pub const RESPONSE_REFUSED: Self = Self('P', 'D');
     /// The client left during the connection to the server.
     pub const CLIENT_GONE_CONNECTING: Self = Self('C', 'C');
     /// The proxy itself ended it: it was stopped.
@@ -180,6 +184,18 @@ impl fmt::Display for Termination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.0, self.1)
     }
+}
+
+/// How urgent the line of a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogLevel {
+    /// As streams are.
+    #[default]
+    Usual,
+    /// As a rule says, 0 (emerg) to 7 (debug).
+    Level(u8),
+    /// A rule says that there shall be none.
+    Silent,
 }
 
 /// When things happened, counted from the accept.
@@ -216,6 +232,8 @@ pub struct FlowRecord {
     pub down: Rc<DirectionRecord>,
     /// Connection attempts beyond the first.
     pub retries: Cell<u32>,
+    /// How urgent its line is.
+    pub log_level: Cell<LogLevel>,
     /// Why it is not on the path that was asked for.
     pub why: Cell<Option<Why>>,
     /// What ended in the client's connection and in the server's, layer by layer.

@@ -1,6 +1,7 @@
 //! Kernel offload: which path a flow takes, and the engines that move its bytes.
 
 pub mod btf;
+pub mod guard;
 pub mod object;
 pub mod path;
 pub mod probe;

@@ -7,14 +7,21 @@
 
 pub mod acl;
 pub mod action;
+mod arguments;
+pub mod cast;
 pub mod convert;
 pub mod expr;
 pub mod fetch;
 pub mod hello;
+mod known;
 pub mod names;
 pub mod pattern;
 pub mod ruleset;
+pub mod run;
 pub mod sample;
 pub mod scene;
+pub mod session;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod vars;

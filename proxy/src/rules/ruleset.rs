@@ -1,5 +1,8 @@
 //! Lists of rules, and how far an evaluation has got in one.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::acl::{Condition, Truth};
 use super::action::{Action, Ruling};
 use super::scene::{Needs, Scene};
@@ -33,8 +36,19 @@ pub struct Rule {
     pub action: Action,
     /// When; `None`: always.
     pub when: Option<When>,
+    /// What its condition comes to, if that is a limit on how often a source connects.
+    pub limit: Option<Limit>,
     /// Where it was written.
     pub position: Position,
+}
+
+/// How often a source may connect before a condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Connections per period.
+    pub connections: u32,
+    /// The period.
+    pub period: Duration,
 }
 
 /// What an evaluation needs next.
@@ -54,7 +68,7 @@ pub enum Step<'r> {
 pub struct Progress(usize);
 
 /// Evaluates from where `progress` stands up to the next thing to do.
-pub fn step<'r>(rules: &'r [Rule], progress: &mut Progress, scene: &Scene<'_>) -> Step<'r> {
+pub fn step<'r>(rules: &'r [Arc<Rule>], progress: &mut Progress, scene: &Scene<'_>) -> Step<'r> {
     while let Some(rule) = rules.get(progress.0) {
         let truth = rule
             .when

@@ -1,5 +1,6 @@
 //! Typed values that fetches yield, converters change and patterns match.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The type of a value, known when rules are compiled.
@@ -19,6 +20,20 @@ pub enum Kind {
     Str,
     /// Bytes.
     Bin,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bool => "a boolean",
+            Self::Int => "an integer",
+            Self::Ipv4 => "an IPv4 address",
+            Self::Ipv6 => "an IPv6 address",
+            Self::Address => "an IP address",
+            Self::Str => "a string",
+            Self::Bin => "binary data",
+        })
+    }
 }
 
 /// A value. `'a`: the life of what it was taken from and of the evaluation's scratch memory.

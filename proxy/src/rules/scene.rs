@@ -42,30 +42,65 @@ pub struct Payload<'a> {
     pub complete: bool,
 }
 
-/// Counts that only the running proxy knows. Indices are those of the configuration's frontends,
+/// Counts that only the running proxy knows; by default, those of one in which nothing happens. Indices are those of the configuration's frontends,
 /// backends, and a backend's servers.
 pub trait Census: fmt::Debug {
     /// Living streams of a frontend.
-    fn frontend_connections(&self, frontend: usize) -> u64;
+    fn frontend_connections(&self, frontend: usize) -> u64 {
+        let _ = frontend;
+        0
+    }
+    /// Living streams of a listening address of a frontend, by its `id`.
+    fn listener_connections(&self, frontend: usize, listener: u32) -> u64 {
+        let _ = (frontend, listener);
+        0
+    }
     /// Sessions that a frontend accepted in the last second.
-    fn frontend_rate(&self, frontend: usize) -> u64;
+    fn frontend_rate(&self, frontend: usize) -> u64 {
+        let _ = frontend;
+        0
+    }
     /// Living streams of a backend.
-    fn backend_connections(&self, backend: usize) -> u64;
+    fn backend_connections(&self, backend: usize) -> u64 {
+        let _ = backend;
+        0
+    }
     /// Sessions that a backend got in the last second.
-    fn backend_rate(&self, backend: usize) -> u64;
+    fn backend_rate(&self, backend: usize) -> u64 {
+        let _ = backend;
+        0
+    }
     /// Streams that wait for a backend's servers.
-    fn queued(&self, backend: usize) -> u64;
+    fn queued(&self, backend: usize) -> u64 {
+        let _ = backend;
+        0
+    }
     /// Servers of a backend that take new streams.
-    fn servers_up(&self, backend: usize) -> u64;
+    fn servers_up(&self, backend: usize) -> u64 {
+        let _ = backend;
+        0
+    }
     /// Streams that a backend's usable servers could take at once; `None`: one of them is not
     /// limited.
-    fn free_places(&self, backend: usize) -> Option<u64>;
+    fn free_places(&self, backend: usize) -> Option<u64> {
+        let _ = backend;
+        None
+    }
     /// Places in a backend's usable servers and their queues; `None`: one of them is not limited.
-    fn free_slots(&self, backend: usize) -> Option<i64>;
+    fn free_slots(&self, backend: usize) -> Option<i64> {
+        let _ = backend;
+        None
+    }
     /// Whether a server takes new streams.
-    fn server_is_up(&self, backend: usize, server: usize) -> bool;
+    fn server_is_up(&self, backend: usize, server: usize) -> bool {
+        let _ = (backend, server);
+        false
+    }
     /// Living streams of a server.
-    fn server_connections(&self, backend: usize, server: usize) -> u64;
+    fn server_connections(&self, backend: usize, server: usize) -> u64 {
+        let _ = (backend, server);
+        0
+    }
 }
 
 /// Asks the kernel about the client's connection.

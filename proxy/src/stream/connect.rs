@@ -13,16 +13,21 @@ use super::interface::{Move, StreamInterface};
 use super::introduction;
 use crate::backend::{Backend, Held, Server};
 use crate::channel::pool::Pool;
+use crate::config::model::remote::{AgentAddress, RemoteAddress};
+use crate::config::model::tls::SniExpression;
 use crate::config::model::{ServerAddress, ServerPort};
+use crate::conn::ctrl::remote::codec::{Request, Target, Tls};
+use crate::conn::ctrl::remote::{self, Agent};
 use crate::conn::ctrl::{tcp, unix};
 use crate::conn::data::ssl::SslSock;
 use crate::conn::end::{Handler, Layer, Reason};
 use crate::conn::{Connection, Side};
 use crate::handshake::incoming::Incoming;
 use crate::handshake::outgoing::Departure;
+use crate::handshake::remote::Errand;
 use crate::handshake::turns::Turns;
 use crate::handshake::{self, Failure};
-use crate::observe::record::{FlowRecord, Termination};
+use crate::observe::record::{Endpoint, FlowRecord, Termination};
 use crate::tls::{ClientFacts, ServerContext};
 
 /// Longest wait before a refused connection is tried again; shorter if the connect timeout is.
@@ -46,6 +51,8 @@ pub struct Reached {
 pub struct Approach<'a> {
     /// The backend.
     pub backend: &'a Backend,
+    /// The server that rules or a stick table chose; `None`: the balance chooses.
+    pub preferred: Option<Arc<Server>>,
     /// The client.
     pub client: &'a Incoming,
     /// There is data to send as soon as the connection is established.
@@ -95,7 +102,11 @@ pub async fn reach(approach: &Approach<'_>) -> Result<Reached, Termination> {
     let mut side = StreamInterface::new();
     side.pass(Move::Request);
     let mut left = backend.config.retries;
-    let mut server = backend.choose().ok_or(Termination::SERVER_REFUSED)?;
+    let mut server = approach
+        .preferred
+        .clone()
+        .or_else(|| backend.choose())
+        .ok_or(Termination::SERVER_REFUSED)?;
     side.pass(Move::Assign);
     loop {
         side.pass(Move::Connect);
@@ -174,6 +185,11 @@ pub async fn reach(approach: &Approach<'_>) -> Result<Reached, Termination> {
 fn judge(trouble: &Trouble) -> (Termination, bool) {
     let error = match trouble {
         Trouble::Socket(error) => error,
+        // As if the agent's attempt had been ours.
+        Trouble::Handshake(Failure {
+            handler: Handler::Remote,
+            reason: Reason::Timeout,
+        }) => return (Termination::CONNECT_TIMEOUT, true),
         Trouble::Handshake(_) => return (Termination::SERVER_REFUSED, true),
     };
     match error.kind() {
@@ -222,7 +238,11 @@ async fn attempt(approach: &Approach<'_>, server: &Server) -> Result<Connection,
     let address = address(approach, server)?;
     let mut connection = open(approach, server, &address)?;
     connection.connected().await?;
-    if server.config.send_proxy.is_none() && server.tls.is_none() {
+    let errand = match &server.config.address {
+        ServerAddress::Remote(remote) => Some(Errand::new(request(approach, remote).encode())),
+        _ => None,
+    };
+    if errand.is_none() && server.config.send_proxy.is_none() && server.tls.is_none() {
         connection.established();
         return Ok(connection);
     }
@@ -231,6 +251,7 @@ async fn attempt(approach: &Approach<'_>, server: &Server) -> Result<Connection,
         None => Vec::new(),
     };
     let departure = Departure {
+        errand,
         sent: 0,
         more_follows: approach.data_follows || server.tls.is_some(),
         header,
@@ -240,10 +261,56 @@ async fn attempt(approach: &Approach<'_>, server: &Server) -> Result<Connection,
         },
         turns: approach.turns,
     };
-    handshake::outgoing::run(&mut connection, departure)
-        .await
-        .map_err(Trouble::Handshake)?;
+    let introduced = handshake::outgoing::run(&mut connection, departure).await;
+    introduced.map_err(|failure| {
+        connection.fail(failure.layer(), failure.reason.clone());
+        let condition = connection.condition();
+        tracing::debug!(flow = approach.record.id, %condition, "a server was given up");
+        Trouble::Handshake(failure)
+    })?;
     Ok(connection)
+}
+
+/// What to ask an agent for this client.
+fn request(approach: &Approach<'_>, remote: &RemoteAddress) -> Request {
+    let tls = remote.tls.as_ref().map(|tls| {
+        let facts = facts(approach);
+        let name = match &tls.sni {
+            None => None,
+            Some(SniExpression::Literal(name)) => Some(&**name),
+            Some(SniExpression::ClientSni) => facts.sni,
+            Some(SniExpression::ProxyAuthority) => facts.authority,
+            Some(SniExpression::Asked) => facts.asked,
+        };
+        Tls {
+            verify: tls.verify,
+            sni: name.filter(|name| !name.is_empty()).map(str::to_owned),
+        }
+    });
+    Request {
+        target: Target::Inet(remote.target),
+        tls,
+        source: match approach.client.session.source {
+            Endpoint::Inet(address) => Some(address),
+            Endpoint::Unix => None,
+        },
+    }
+}
+
+/// What is known of the client, for names to send.
+fn facts<'a>(approach: &Approach<'a>) -> ClientFacts<'a> {
+    let client = approach.client;
+    let authority = client
+        .proxy
+        .as_ref()
+        .and_then(|header| header.tlvs.authority())
+        .and_then(|name| std::str::from_utf8(name).ok());
+    let asked = client.asked.as_ref().and_then(|asked| asked.tls.as_ref());
+    ClientFacts {
+        sni: client.connection.ssl().and_then(SslSock::server_name),
+        authority,
+        asked: asked.and_then(|tls| tls.sni.as_deref()),
+    }
 }
 
 /// The TLS session to begin with a server.
@@ -252,21 +319,11 @@ fn session(
     context: &ServerContext,
     address: &Address,
 ) -> Result<Box<SslSock>, Trouble> {
-    let client = approach.client;
-    let authority = client
-        .proxy
-        .as_ref()
-        .and_then(|header| header.tlvs.authority())
-        .and_then(|name| std::str::from_utf8(name).ok());
-    let facts = ClientFacts {
-        sni: client.connection.ssl().and_then(SslSock::server_name),
-        authority,
-    };
     let ip = match address {
-        Address::Inet(address) => Some(address.ip()),
+        Address::Inet(address) | Address::Remote(_, address) => Some(address.ip()),
         Address::Unix(_) => None,
     };
-    let name = context.name(&facts, ip);
+    let name = context.name(&facts(approach), ip);
     SslSock::client(Rc::clone(approach.pool), context.config(None), name)
         .map(Box::new)
         .map_err(|error| {
@@ -281,6 +338,8 @@ fn session(
 enum Address {
     Inet(SocketAddr),
     Unix(SockAddr),
+    /// By this agent, to there.
+    Remote(Agent, SocketAddr),
 }
 
 fn address(approach: &Approach<'_>, server: &Server) -> io::Result<Address> {
@@ -292,6 +351,22 @@ fn address(approach: &Approach<'_>, server: &Server) -> io::Result<Address> {
                 .flatten();
             Address::Inet(follow(*address, config.port, destination)?)
         }
+        ServerAddress::Asked => match approach.client.asked.as_ref().map(|asked| &asked.target) {
+            Some(Target::Inet(address)) => Address::Inet(*address),
+            _ => {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidInput,
+                    "the client asked for no address",
+                ));
+            }
+        },
+        ServerAddress::Remote(remote) => {
+            let agent = match &remote.agent {
+                AgentAddress::Inet(address) => Agent::Inet(*address),
+                AgentAddress::Unix(path) => Agent::Unix(SockAddr::unix(path)?),
+            };
+            Address::Remote(agent, remote.target)
+        }
         ServerAddress::Unix(path) => Address::Unix(SockAddr::unix(path)?),
         ServerAddress::Abstract(name) => Address::Unix(unix::abstract_address(name)?),
     })
@@ -299,16 +374,22 @@ fn address(approach: &Approach<'_>, server: &Server) -> io::Result<Address> {
 
 fn open(approach: &Approach<'_>, server: &Server, address: &Address) -> io::Result<Connection> {
     let backend = &approach.backend.config;
+    let options = tcp::ConnectOptions {
+        source: server.config.source.or(backend.source),
+        keepalive: backend.socket.keepalive,
+        data_follows: approach.data_follows,
+    };
     let mut connection = match address {
-        Address::Inet(address) => tcp::connect(
-            *address,
+        Address::Inet(address) => tcp::connect(*address, options)?,
+        Address::Unix(address) => unix::connect(address)?,
+        // The request follows at once.
+        Address::Remote(agent, _) => remote::connect(
+            agent,
             tcp::ConnectOptions {
-                source: server.config.source.or(backend.source),
-                keepalive: backend.socket.keepalive,
-                data_follows: approach.data_follows,
+                data_follows: true,
+                ..options
             },
         )?,
-        Address::Unix(address) => unix::connect(address)?,
     };
     connection.set_nolinger(backend.socket.nolinger);
     Ok(connection)

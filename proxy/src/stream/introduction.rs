@@ -14,7 +14,7 @@ pub fn header(wanted: SendProxy, client: &Incoming, record: &FlowRecord) -> Vec<
         Some(address) => End::Inet(address),
         None => End::Other,
     };
-    let source = match client.source {
+    let source = match client.session.source {
         Endpoint::Inet(address) => Some(address),
         Endpoint::Unix => None,
     };

@@ -1,29 +1,35 @@
 //! One stream from the accepted socket to its log line.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use socket2::SockAddr;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::admit::{Admission, Admitted};
+use super::gate::Gate;
 use super::interface::Move;
-use super::{connect, transfer};
+use super::{answer, connect, gate, route, transfer};
 use crate::backend::{Backend, Held};
 use crate::channel::buffer::Buffer;
 use crate::config::model::SocketOptions;
+use crate::config::model::remote::AgentServer;
 use crate::conn::ctrl::tcp;
 use crate::conn::data::{Status, ssl};
-use crate::conn::end::Layer;
+use crate::conn::end::{Layer, Reason};
 use crate::conn::{Connection, Ctrl, Side};
 use crate::handshake;
 use crate::handshake::incoming::{Ended, Entrance, Incoming};
+use crate::handshake::tcp_rules::Rules;
 use crate::observe;
 use crate::observe::log::{Concurrency, LEVEL_INFO, StreamLine};
-use crate::observe::record::{DirectionRecord, Endpoint, FlowRecord, Termination, Times};
+use crate::observe::record::{DirectionRecord, Endpoint, FlowRecord, LogLevel, Termination, Times};
 use crate::offload::path::Policy;
 use crate::stream::idle::IdleLimits;
 use crate::sys::socket;
@@ -49,55 +55,93 @@ pub struct Accepted {
 }
 
 /// Serves one connection to its end: its handshakes, then its stream.
-pub async fn stream(worker: Rc<Worker>, accepted: Accepted) {
-    let frontend = accepted.frontend.clone();
-    let process_held = worker.shared.active.hold();
-    let frontend_held = frontend.active.hold();
+///
+/// Most connections are idle most of the time, so that their tasks shall hold little: what only a
+/// handshake or the way to a server needs is in boxes that go with it, and this is no `async fn`,
+/// whose future would keep room for its arguments to the end.
+pub fn stream(worker: Rc<Worker>, accepted: Accepted) -> impl Future<Output = ()> {
+    let Accepted {
+        socket,
+        peer,
+        ctrl,
+        prepared,
+        frontend,
+        bind,
+        permits,
+    } = accepted;
+    let held = (
+        worker.shared.active.hold(),
+        frontend.active.hold(),
+        frontend.binds[bind].active.hold(),
+        permits,
+    );
     let arrival = Arrival {
         at: SystemTime::now(),
         instant: Instant::now(),
     };
-    let source = accepted
-        .peer
-        .as_socket()
-        .map_or(Endpoint::Unix, Endpoint::Inet);
-    let bind = &frontend.binds[accepted.bind];
-    let permits = accepted.permits;
-    match prepare(
-        accepted.socket,
-        accepted.ctrl,
-        accepted.prepared,
-        &frontend.config.socket,
-    ) {
-        Ok(connection) => {
-            let incoming = Incoming::new(connection, source);
-            let entrance = Entrance::new(
-                &frontend.config,
-                bind.accept_proxy,
-                bind.tls.as_deref(),
-                &worker.pool,
-                worker.shared.global.bufsize,
-                &worker.turns,
-            );
-            match handshake::incoming::run(&entrance, incoming).await {
-                Ok(incoming) => serve(&worker, &frontend, arrival, incoming).await,
-                Err(ended) => refused(&worker, &frontend, bind, arrival, &ended),
-            }
-        }
-        Err(error) => {
+    let source = peer.as_socket().map_or(Endpoint::Unix, Endpoint::Inet);
+    let incoming = prepare(socket, ctrl, prepared, &frontend.config.socket)
+        .map(|connection| Box::new(Incoming::new(connection, source)))
+        .map_err(|error| {
             tracing::debug!(%error, "the client was gone at once");
-            let record = Rc::new(record(&worker, &frontend, arrival, source));
-            let counted = Counted::new(&worker, &frontend);
-            log(
-                &worker,
-                &frontend,
-                &record,
-                Termination::CLIENT_GONE_CONNECTING,
-                &counted,
-            );
+            source
+        });
+    async move {
+        match incoming {
+            Ok(incoming) => {
+                let place = Arrived {
+                    frontend: &frontend,
+                    bind,
+                    arrival,
+                };
+                enter(&worker, place, incoming).await;
+            }
+            Err(source) => gone(&worker, &frontend, arrival, source),
         }
+        drop(held);
     }
-    drop((permits, process_held, frontend_held));
+}
+
+/// The connection's handshakes, then its stream.
+async fn enter(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>) {
+    let frontend = place.frontend;
+    let bind = &frontend.binds[place.bind];
+    let outcome = {
+        let rules = frontend.has_rules().then(|| Rules {
+            front: &frontend.config.rules,
+            setting: worker.setting(frontend, place.bind),
+        });
+        let entrance = Entrance::new(
+            &frontend.config,
+            rules,
+            bind.accept_proxy,
+            bind.tls.as_deref(),
+            &worker.pool,
+            worker.shared.global.bufsize,
+            &worker.turns,
+        );
+        Box::pin(handshake::incoming::run(&entrance, incoming)).await
+    };
+    match outcome {
+        Ok(incoming) => serve(worker, place, incoming).await,
+        Err(ended) => refused(worker, frontend, bind, place.arrival, &ended),
+    }
+}
+
+/// Logs a client that left before it was a connection.
+fn gone(worker: &Worker, frontend: &FrontendState, arrival: Arrival, source: Endpoint) {
+    let record = Rc::new(record(worker, frontend, arrival, source));
+    let counted = Counted::new(worker, frontend);
+    let ending = Termination::CLIENT_GONE_CONNECTING;
+    log(worker, frontend, &record, ending, &counted);
+}
+
+/// Where and when a session began.
+#[derive(Debug, Clone, Copy)]
+struct Arrived<'a> {
+    frontend: &'a Arc<FrontendState>,
+    bind: usize,
+    arrival: Arrival,
 }
 
 /// When a connection was accepted.
@@ -118,7 +162,7 @@ fn record(
         client,
         frontend: frontend.config.name.clone(),
         backend: std::cell::OnceCell::new(),
-        server: std::cell::RefCell::new(None),
+        server: RefCell::new(None),
         times: std::cell::Cell::new(Times {
             accepted_at: arrival.at,
             accepted: arrival.instant,
@@ -128,23 +172,24 @@ fn record(
         up: Rc::new(DirectionRecord::default()),
         down: Rc::new(DirectionRecord::default()),
         retries: std::cell::Cell::new(0),
+        log_level: Default::default(),
         why: std::cell::Cell::new(None),
         ends: Default::default(),
     }
 }
 
 /// Serves a stream, from the session that its client's connection has become to its log line.
-async fn serve(
-    worker: &Rc<Worker>,
-    frontend: &Arc<FrontendState>,
-    arrival: Arrival,
-    incoming: Incoming,
-) {
-    let record = Rc::new(record(worker, frontend, arrival, incoming.source));
+async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>) {
+    let Arrived {
+        frontend, arrival, ..
+    } = place;
+    let source = incoming.session.source;
+    let record = Rc::new(record(worker, frontend, arrival, source));
+    frontend.rate.count(worker.shared.clock.now());
     let living = worker.living.enter(&record, frontend);
     let mut counted = Counted::new(worker, frontend);
     greet(worker, frontend, &incoming, &record);
-    let termination = run(worker, frontend, incoming, &record, &mut counted).await;
+    let termination = run(worker, place, incoming, &record, &mut counted).await;
     drop(living);
     log(worker, frontend, &record, termination, &counted);
 }
@@ -157,6 +202,10 @@ fn refused(
     arrival: Arrival,
     ended: &Ended,
 ) {
+    // What a rule refuses is counted, and not logged.
+    if matches!(ended, Ended::Denied) {
+        frontend.denied.fetch_add(1, Ordering::Relaxed);
+    }
     let Ended::Failed {
         failure,
         silent,
@@ -212,7 +261,7 @@ fn prepare(
     prepared: bool,
     options: &SocketOptions,
 ) -> io::Result<Connection> {
-    if ctrl == Ctrl::Tcp && !prepared {
+    if ctrl.is_tcp() && !prepared {
         tcp::prepare(socket.as_fd(), options.keepalive)?;
     }
     let mut connection = Connection::accepted(socket, ctrl)?;
@@ -222,22 +271,33 @@ fn prepare(
 
 async fn run(
     worker: &Rc<Worker>,
-    frontend: &FrontendState,
-    mut incoming: Incoming,
+    place: Arrived<'_>,
+    mut incoming: Box<Incoming>,
     record: &Rc<FlowRecord>,
     counted: &mut Counted<'_>,
 ) -> Termination {
-    let Some(backend) = frontend
-        .config
-        .default_backend
-        .and_then(|id| worker.shared.backends.get(id.0))
-    else {
-        incoming.connection.reset();
-        return Termination::SERVER_REFUSED;
+    let frontend = place.frontend;
+    let admission = Admission {
+        worker,
+        frontend,
+        bind: place.bind,
     };
-    // The cell is set here and nowhere else.
-    let _ = record.backend.set(backend.config.name.clone());
-    counted.backend = Some((backend.clone(), backend.active.hold()));
+    let admitted = admission.admit(&mut incoming, |backend| {
+        // The cell is set here and nowhere else.
+        let _ = record.backend.set(backend.config.name.clone());
+        counted.backend = Some((backend.clone(), backend.active.hold()));
+    });
+    let admitted = admitted.await;
+    record.log_level.set(incoming.session.log_level);
+    let Admitted {
+        backend,
+        server,
+        stores,
+    } = match admitted {
+        Ok(admitted) => admitted,
+        Err(refused) => return refused.end(incoming.connection, record),
+    };
+    let server = asked_for(&incoming, &backend).or(server);
     let policy = Policy::new(&frontend.config, &backend.config, worker.shared.no_splice);
     if let Err(error) = read_early(worker, &policy, &mut incoming) {
         tracing::debug!(flow = record.id, %error, "the client left before it was served");
@@ -246,20 +306,54 @@ async fn run(
     }
     let early = std::mem::replace(&mut incoming.received, Buffer::empty());
     let approach = connect::Approach {
-        backend,
+        backend: &backend,
+        preferred: server,
         client: &incoming,
         data_follows: !early.held().is_empty(),
         record,
         pool: &worker.pool,
         turns: &worker.turns,
     };
-    let reached = match connect::reach(&approach).await {
+    let reached = match Box::pin(connect::reach(&approach)).await {
         Ok(reached) => reached,
         Err(termination) => {
-            incoming.connection.reset();
+            let asked = incoming.asked.is_some();
+            if asked && termination != Termination::CLIENT_GONE_CONNECTING {
+                answer::refused(incoming.connection, record).await;
+            } else {
+                incoming.connection.reset();
+            }
             return termination;
         }
     };
+    if incoming.asked.is_some()
+        && let Err(error) = answer::connected(&mut incoming.connection, &reached.connection).await
+    {
+        tracing::debug!(flow = record.id, %error, "the answer could not be sent");
+        record.note_end(Side::Client, Layer::Ctrl, Reason::from(&error));
+        return Termination::CLIENT_GONE_CONNECTING;
+    }
+    route::store(
+        stores,
+        &reached.server,
+        &worker.shared.tables,
+        worker.shared.clock.now(),
+    );
+    let Incoming {
+        connection: client,
+        session,
+        proxy,
+        ..
+    } = incoming.unboxed();
+    let session = Rc::new(RefCell::new(session));
+    let site = gate::Site {
+        worker,
+        frontend,
+        bind: place.bind,
+        backend: &backend,
+        server: &reached.server,
+    };
+    let gate = Gate::new(site, &session, proxy);
     counted.server = Some((reached.server, reached.held));
     if frontend.config.log.logasap {
         worker.logger.stream(
@@ -272,15 +366,25 @@ async fn run(
         smallest_buffer: worker.shared.global.bufsize,
         policy,
         early,
+        gate,
         availability: worker.shared.availability.clone(),
         limits: IdleLimits::new(&frontend.config.timeouts, &backend.config.timeouts),
         independent_streams: frontend.config.independent_streams
             || backend.config.independent_streams,
     };
-    let client = incoming.connection;
+    let account = worker.accounts.open(Rc::clone(&session), record);
     let ending = transfer::run(setup, client, reached.connection, record.clone()).await;
+    account.close(worker.shared.clock.now());
+    record.log_level.set(session.borrow().log_level);
     reached.side.passed(Move::Disconnect).pass(Move::Close);
     ending
+}
+
+/// Of an agent: the server that speaks to the target as it was asked to.
+fn asked_for(incoming: &Incoming, backend: &Backend) -> Option<Arc<crate::backend::Server>> {
+    let asked = incoming.asked.as_ref()?;
+    let how = AgentServer::for_request(asked.tls.as_ref().map(|tls| tls.verify));
+    backend.servers.get(how as usize).cloned()
 }
 
 /// Reads what the client has sent already, before the server is reached: the request then goes out
@@ -304,7 +408,7 @@ fn read_early(worker: &Worker, policy: &Policy, incoming: &mut Incoming) -> io::
         worker.pool.put_buffer(buffer);
         return Ok(());
     }
-    if transfer.status.contains(Status::EMPTY_IN) && incoming.connection.ctrl() == Ctrl::Tcp {
+    if transfer.status.contains(Status::EMPTY_IN) && incoming.connection.ctrl().is_tcp() {
         // A short request, not a stream: its sender waits for no acknowledgement. A refusal only
         // costs the packet.
         let _ = socket::delay_ack(incoming.connection.fd());
@@ -348,6 +452,7 @@ fn log(
     // `logasap` has logged a stream that got as far as its server.
     let logged = options.logasap && record.times.get().connected.is_some();
     if !options.tcplog
+        || record.log_level.get() == LogLevel::Silent
         || logged
         || (options.dontlognull && moved == 0)
         || (options.dontlog_normal && normal)
@@ -358,4 +463,20 @@ fn log(
         &frontend.logs,
         StreamLine::new(record, Some(termination), counted.now(), Instant::now()),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, F: Future>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There is one per connection, also per idle one.
+    #[test]
+    fn a_task_is_small() {
+        let size = size_of_future(stream);
+        assert!(size <= 2048, "{size} bytes");
+    }
 }

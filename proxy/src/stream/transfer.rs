@@ -17,12 +17,14 @@ use crate::channel::sizing::Sizing;
 use crate::channel::{Channel, Flags, UserPath};
 use crate::conn::data::ssl;
 use crate::conn::end::{Layer, Reason};
-use crate::conn::{Connection, Ctrl, Side};
+use crate::conn::state::View;
+use crate::conn::{Connection, Side};
 use crate::observe::record::{FlowRecord, Termination, Why};
 use crate::offload::Availability;
 use crate::offload::path::{Engine as PathEngine, Policy};
 use crate::offload::redirect::engine::Engine;
 use crate::offload::redirect::flow::{Failure, RedirectFlow};
+use crate::stream::gate::{Gate, Opened};
 use crate::stream::idle::IdleLimits;
 use crate::sys;
 
@@ -44,6 +46,8 @@ pub struct Setup {
     pub policy: Policy,
     /// What was read of the client before the server was reached.
     pub early: Buffer,
+    /// What the server sends first has to pass here.
+    pub gate: Option<Box<Gate>>,
     /// Which engines there are.
     pub availability: Arc<Availability>,
     /// How long it may be idle.
@@ -75,22 +79,30 @@ struct DataPhase {
     unwatched: bool,
     started: Instant,
     active: [Instant; 2],
-    /// Why a direction lost its target, kept until the other one has brought what it can.
-    failed: Option<(Side, io::Error)>,
+    /// Who failed first as a target; the other direction goes on until it has brought what it can.
+    failed: Option<Side>,
     idle: Option<Pin<Box<Sleep>>>,
+    /// A rule wants the client dropped without a packet.
+    silent: bool,
+    /// A side that was found to have failed while it was read ahead.
+    lost: Option<(Side, io::Error)>,
 }
 
 /// Moves the flow until it ends; closes or resets both connections. Returns how it ended.
-pub async fn run(
+///
+/// No `async fn`, whose future would keep room for its arguments beside the phase made of them.
+pub fn run(
     setup: Setup,
     client: Connection,
     server: Connection,
     record: Rc<FlowRecord>,
-) -> Termination {
+) -> impl Future<Output = Termination> {
     let mut phase = DataPhase::new(setup, [client, server], record);
-    let termination = poll_fn(|cx| phase.poll(cx)).await;
-    phase.close(termination);
-    termination
+    async move {
+        let termination = poll_fn(|cx| phase.poll(cx)).await;
+        phase.close(termination);
+        termination
+    }
 }
 
 impl DataPhase {
@@ -123,7 +135,7 @@ impl DataPhase {
         let wanted = match setup.policy.engine() {
             PathEngine::None => None,
             PathEngine::Redirect => {
-                if connections.iter().any(|c| c.ctrl() != Ctrl::Tcp) {
+                if connections.iter().any(|c| !c.ctrl().is_tcp()) {
                     record.why.set(Some(Why::NotTcp));
                     None
                 } else if !raw {
@@ -152,6 +164,8 @@ impl DataPhase {
             active: [now; 2],
             failed: None,
             idle: None,
+            silent: false,
+            lost: None,
         }
     }
 
@@ -170,13 +184,17 @@ impl DataPhase {
                 .poll(&self.connections, &self.record, cx)
                 .map(|result| match result {
                     Ok(()) => Termination::NORMAL,
-                    Err(failure) => explain(&failure, &self.record),
+                    Err(failure) => explain(failure, &self.record, &mut self.connections),
                 }),
         };
         if ended.is_ready() {
             return ended;
         }
-        if self.is_due() && self.promote(cx, false) {
+        let promoted = self.is_due() && self.promote(cx, false);
+        if let Some((side, error)) = self.lost.take() {
+            return self.failed_by(side, &error);
+        }
+        if promoted {
             // The engine has to be polled once, to be subscribed to.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -201,6 +219,27 @@ impl DataPhase {
                 Side::Client => (client, server),
                 Side::Server => (server, client),
             };
+            if source == Side::Server
+                && let Some(gate) = &mut self.setup.gate
+            {
+                let Poll::Ready(opened) = gate.poll(to, from, cx) else {
+                    continue;
+                };
+                self.setup.gate = None;
+                match opened {
+                    Opened::Pass(first) => self.channels[s].put_held(first),
+                    Opened::Last(first) => {
+                        self.channels[s].put_held(first);
+                        self.channels[s].end();
+                        self.channels[t].end();
+                    }
+                    Opened::Failed(error) => return self.failed_by(source, &error),
+                    Opened::Refused { silent } => {
+                        self.silent = silent;
+                        return Poll::Ready(Termination::RESPONSE_REFUSED);
+                    }
+                }
+            }
             let turn = pump::turn(&mut self.channels[s], from, to, &self.setup.pool, cx);
             let turn = match turn {
                 Ok(turn) => turn,
@@ -213,12 +252,19 @@ impl DataPhase {
                 Stop::Yielded => yielded = true,
                 Stop::SourceFailed(error) => return self.failed_by(source, &error),
                 Stop::TargetFailed(error) => {
-                    let reason = ssl::reason(&error);
-                    self.record.note_end(source.other(), Layer::Data, reason);
+                    let target = source.other();
+                    note_failure(
+                        &self.record,
+                        &mut self.connections,
+                        target,
+                        Layer::Data,
+                        ssl::reason(&error),
+                    );
+                    tracing::debug!(flow = self.record.id, side = %target, %error, "the target failed");
                     // What the failed side sent before is still readable: the other direction
                     // goes on until it has brought it.
                     self.channels[t].cut();
-                    self.failed.get_or_insert((source.other(), error));
+                    self.failed.get_or_insert(target);
                 }
             }
         }
@@ -241,12 +287,10 @@ impl DataPhase {
 
     /// Whether the user-space directions have nothing left to do.
     fn user_end(&mut self) -> Option<Termination> {
-        if let Some((side, error)) = &self.failed {
+        if let Some(side) = self.failed {
             // The direction from the failed side has brought everything, or cannot.
             let from_failed = self.channels[side.index()].flags();
             if from_failed.intersects(Flags::SHUT_OUT | Flags::ERR_OUT | Flags::ERR_IN) {
-                let (side, error) = (*side, error.to_string());
-                tracing::debug!(flow = self.record.id, %side, error, "the target failed");
                 return Some(reset_by(side));
             }
             return None;
@@ -258,8 +302,14 @@ impl DataPhase {
             .then_some(Termination::NORMAL)
     }
 
-    fn failed_by(&self, side: Side, error: &io::Error) -> Poll<Termination> {
-        self.record.note_end(side, Layer::Data, ssl::reason(error));
+    fn failed_by(&mut self, side: Side, error: &io::Error) -> Poll<Termination> {
+        note_failure(
+            &self.record,
+            &mut self.connections,
+            side,
+            Layer::Data,
+            ssl::reason(error),
+        );
         tracing::debug!(flow = self.record.id, %side, %error, "the source failed");
         Poll::Ready(reset_by(side))
     }
@@ -271,7 +321,8 @@ impl DataPhase {
 
     fn is_due(&self) -> bool {
         self.wanted.is_some()
-            && self.failed.is_none()
+            && self.setup.gate.is_none()
+            && !self.connections.iter().any(has_failed)
             && matches!(self.mover, Mover::User)
             && self.setup.policy.is_due(
                 self.record.up.bytes() + self.record.down.bytes(),
@@ -346,8 +397,15 @@ impl DataPhase {
         };
         let mut held = [first, second];
         let mut clean = true;
-        for (buffer, connection) in held.iter_mut().zip(&self.connections) {
-            clean &= read_until_empty(buffer, connection);
+        for side in Side::BOTH {
+            let at = side.index();
+            match read_until_empty(&mut held[at], &self.connections[at]) {
+                Ok(empty) => clean &= empty,
+                Err(error) => {
+                    clean = false;
+                    self.lost.get_or_insert((side, error));
+                }
+            }
         }
         if clean {
             return Some(held);
@@ -420,12 +478,25 @@ impl DataPhase {
         for direction in [&self.record.up, &self.record.down] {
             direction.settle_kernel();
         }
-        for connection in self.connections {
-            if termination == Termination::NORMAL {
-                connection.close();
-            } else {
-                connection.reset();
-            }
+        // What a rule refuses is ended, not cut: its client has got nothing that is incomplete.
+        let in_order = termination == Termination::NORMAL;
+        let refused = termination == Termination::RESPONSE_REFUSED;
+        if !(in_order || refused) {
+            let [client, server] = self.connections.each_ref().map(Connection::condition);
+            tracing::debug!(flow = self.record.id, ?termination, %client, %server, "a flow was cut");
+        }
+        let [client, server] = self.connections;
+        if self.silent {
+            client.vanish();
+        } else if in_order || refused {
+            client.close();
+        } else {
+            client.reset();
+        }
+        if in_order {
+            server.close();
+        } else {
+            server.reset();
         }
         if let Mover::Redirect(flow) = self.mover {
             flow.release();
@@ -433,18 +504,22 @@ impl DataPhase {
     }
 }
 
-/// True once the socket has nothing left to read; false if it ended, failed, or outran us.
-fn read_until_empty(buffer: &mut Buffer, connection: &Connection) -> bool {
+/// True once the socket has nothing left to read; false if it ended, which the pump will see again,
+/// or outran us.
+///
+/// # Errors
+/// When it failed. A socket tells that once: whoever reads after this would see an orderly end.
+fn read_until_empty(buffer: &mut Buffer, connection: &Connection) -> io::Result<bool> {
     while buffer.held().len() < MOST_READ_AHEAD {
         buffer.reserve(64 * 1024);
         match sys::socket::recv(connection.fd(), buffer.room()) {
-            // The pump will see the end, or the failure, again.
-            Ok(0) => return false,
+            Ok(0) => return Ok(false),
             Ok(got) => buffer.filled(got),
-            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) => return Err(error),
         }
     }
-    false
+    Ok(false)
 }
 
 fn reset_by(side: Side) -> Termination {
@@ -454,12 +529,38 @@ fn reset_by(side: Side) -> Termination {
     }
 }
 
-fn explain(failure: &Failure, record: &FlowRecord) -> Termination {
+fn has_failed(connection: &Connection) -> bool {
+    connection.view().contains(View::ERR)
+}
+
+/// One side failed without our doing.
+fn note_failure(
+    record: &FlowRecord,
+    connections: &mut [Connection; 2],
+    side: Side,
+    layer: Layer,
+    reason: Reason,
+) {
+    record.note_end(side, layer, reason.clone());
+    connections[side.index()].fail(layer, reason);
+}
+
+fn explain(
+    failure: Failure,
+    record: &FlowRecord,
+    connections: &mut [Connection; 2],
+) -> Termination {
     match failure {
         Failure::Side(side, error) => {
             tracing::debug!(flow = record.id, %side, %error, "an offloaded flow failed");
-            record.note_end(*side, Layer::Socket, Reason::from(error));
-            reset_by(*side)
+            note_failure(
+                record,
+                connections,
+                side,
+                Layer::Socket,
+                Reason::from(&error),
+            );
+            reset_by(side)
         }
         Failure::Internal(error) => {
             tracing::warn!(flow = record.id, %error, "an offloaded flow was given up");

@@ -8,9 +8,11 @@
 )]
 
 pub mod epoll;
+pub mod interface;
 pub mod mmap;
 pub mod pipe;
 pub mod process;
+pub mod rcu;
 pub mod socket;
 pub mod tcp;
 pub mod watch;

@@ -135,6 +135,43 @@ pub fn set_linger(fd: BorrowedFd<'_>, linger: Linger) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, &value)
 }
 
+/// Sets `SO_MARK`, which wants CAP_NET_ADMIN.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_mark(fd: BorrowedFd<'_>, mark: u32) -> io::Result<()> {
+    socket2::SockRef::from(&fd).set_mark(mark)
+}
+
+/// Sets `IP_TOS`, on an IPv6 socket `IPV6_TCLASS` too.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_tos(fd: BorrowedFd<'_>, tos: u8) -> io::Result<()> {
+    let socket = socket2::SockRef::from(&fd);
+    if socket.domain()? == socket2::Domain::IPV6 {
+        socket.set_tclass_v6(u32::from(tos))?;
+    }
+    socket.set_tos_v4(u32::from(tos))
+}
+
+/// Lets the close that follows end a TCP connection without a packet: by repair mode, which wants
+/// CAP_NET_ADMIN; else by a reset that does not get past the first router.
+///
+/// # Errors
+/// What the kernel says of the second way.
+pub fn silence(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    if set_option(fd, libc::IPPROTO_TCP, libc::TCP_REPAIR, &on).is_ok() {
+        return Ok(());
+    }
+    let socket = socket2::SockRef::from(&fd);
+    if socket.domain()? == socket2::Domain::IPV6 {
+        socket.set_unicast_hops_v6(1)?;
+    }
+    socket.set_ttl_v4(1)
+}
+
 /// Sets `TCP_NODELAY`.
 ///
 /// # Errors

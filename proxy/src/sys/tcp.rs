@@ -40,6 +40,8 @@ struct RawInfo {
 
 /// Index of `tcpi_unacked` in `RawInfo::words`, which start at `tcpi_rto`.
 const UNACKED: usize = 4;
+/// Index of `tcpi_rtt`; `tcpi_rttvar` follows.
+const RTT: usize = 15;
 
 /// One reading of a socket's `TCP_INFO`; the kernel takes the socket's lock for it, so that it
 /// also waits for any segment that is just being processed.
@@ -56,6 +58,10 @@ pub struct Info {
     pub unacked: u32,
     /// TCP state, `TCP_ESTABLISHED` = 1.
     pub state: u8,
+    /// Smoothed round trip time, microseconds.
+    pub rtt: u32,
+    /// Its mean deviation, microseconds.
+    pub rtt_var: u32,
 }
 
 impl Info {
@@ -97,6 +103,8 @@ pub fn info(fd: BorrowedFd<'_>) -> io::Result<Info> {
         not_sent: raw.notsent_bytes,
         unacked: raw.words[UNACKED],
         state: raw.state,
+        rtt: raw.words[RTT],
+        rtt_var: raw.words[RTT + 1],
     })
 }
 

@@ -349,7 +349,7 @@ impl Plan<'_> {
         context: &str,
         loader: &mut Loader,
     ) {
-        for remark in &entry.options.without_effect {
+        for remark in &entry.options.remarks {
             loader.warn(position, format!("{context}{remark}"));
         }
         let filters = Filters::parse(entry.filters.iter().map(String::as_str));
@@ -418,10 +418,7 @@ fn build_group(
         let message = format!("{context}ca-file has no effect without verify");
         loader.warn(position, message);
     }
-    let choices = versions::choices(&settings.parameters, |remark| {
-        loader.warn(position, format!("{context}{remark}"));
-    });
-    let choices = choices
+    let choices = versions::choices(&settings.parameters)
         .map_err(|reason| loader.error(position, format!("{context}{reason}")))
         .ok()?;
     let verifier = verify::client_verifier(settings.verify, roots.as_ref(), &choices.provider)

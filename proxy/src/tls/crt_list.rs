@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use crate::config::model::tls::{ClientVerify, TlsParameters, TlsVersion};
+use crate::config::tls::{Choice, ciphers, groups};
 
 /// One line that names a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,14 +34,14 @@ pub struct Options {
     pub min: Option<Option<TlsVersion>>,
     /// `ssl-max-ver`.
     pub max: Option<TlsVersion>,
-    /// `ciphers`.
+    /// `ciphers`: names of suites, as in [`TlsParameters`].
     pub ciphers: Option<Vec<String>>,
     /// `ciphersuites`.
     pub ciphersuites: Option<Vec<String>>,
     /// `curves`, `ecdhe`.
     pub curves: Option<Vec<String>>,
-    /// Options that are understood and do nothing.
-    pub without_effect: Vec<String>,
+    /// What to say of options that are understood, and do nothing or not all of it.
+    pub remarks: Vec<String>,
 }
 
 impl Options {
@@ -54,6 +55,22 @@ impl Options {
         replace(&mut result.ciphersuites, self.ciphersuites.as_ref());
         replace(&mut result.curves, self.curves.as_ref());
         result
+    }
+
+    /// What there is of the wish of the option `name`; what there is not is remarked.
+    fn chosen(
+        &mut self,
+        name: &str,
+        choice: Result<Choice, String>,
+    ) -> Result<Vec<String>, String> {
+        let choice = choice.map_err(|why| format!("{name}: {why}"))?;
+        if !choice.missing.is_empty() {
+            let missing = choice.missing.join(", ");
+            self.remarks.push(format!(
+                "{name}: not available in this version and left out: {missing}"
+            ));
+        }
+        Ok(choice.chosen)
     }
 }
 
@@ -204,14 +221,23 @@ fn parse_options(words: Vec<String>) -> Result<Options, String> {
             "alpn" => options.alpn = Some(parse_alpn(&argument()?)?),
             "verify" => options.verify = Some(parse_verify(&argument()?)?),
             "ca-file" => options.ca_file = Some(argument()?.into()),
-            "ciphers" => options.ciphers = Some(colons(&argument()?)),
-            "ciphersuites" => options.ciphersuites = Some(colons(&argument()?)),
-            "curves" | "ecdhe" => options.curves = Some(colons(&argument()?)),
+            "ciphers" => {
+                let choice = ciphers::tls12(&argument()?);
+                options.ciphers = Some(options.chosen(&word, choice)?);
+            }
+            "ciphersuites" => {
+                let choice = ciphers::tls13(&argument()?);
+                options.ciphersuites = Some(options.chosen(&word, choice)?);
+            }
+            "curves" | "ecdhe" => {
+                let choice = groups::read(&argument()?);
+                options.curves = Some(options.chosen(&word, choice)?);
+            }
             "ssl-min-ver" => {
                 let version = parse_version(&argument()?)?;
                 if version.is_none() {
                     options
-                        .without_effect
+                        .remarks
                         .push("ssl-min-ver below TLSv1.2: TLSv1.2 is the lowest here".to_owned());
                 }
                 options.min = Some(version);
@@ -223,12 +249,12 @@ fn parse_options(words: Vec<String>) -> Result<Options, String> {
                 })?);
             }
             "allow-0rtt" | "no-ca-names" => {
-                options.without_effect.push(format!("{word} has no effect"));
+                options.remarks.push(format!("{word} has no effect"));
             }
             "npn" => {
                 argument()?;
                 options
-                    .without_effect
+                    .remarks
                     .push("npn has no effect: alpn has taken its place".to_owned());
             }
             "crl-file" | "ca-verify-file" => {
@@ -271,11 +297,4 @@ fn parse_version(text: &str) -> Result<Option<TlsVersion>, String> {
             "version '{text}' is none of SSLv3, TLSv1.0, TLSv1.1, TLSv1.2, TLSv1.3"
         )),
     }
-}
-
-fn colons(text: &str) -> Vec<String> {
-    text.split(':')
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect()
 }

@@ -35,19 +35,14 @@ impl SessionFacts {
     /// The facts of a connection; `None` until its version and cipher are agreed upon. `ours` is
     /// the certificate that was chosen for it.
     pub fn of(connection: &CommonState, ours: Option<&Certificate>) -> Option<Self> {
-        let version = match connection.protocol_version()? {
-            ProtocolVersion::TLSv1_2 => "TLSv1.2",
-            ProtocolVersion::TLSv1_3 => "TLSv1.3",
-            _ => return None,
-        };
-        let suite = connection.negotiated_cipher_suite()?;
+        let (version, cipher) = (version(connection)?, cipher(connection)?);
         let leaf = connection
             .peer_certificates()
             .and_then(|chain| chain.first());
         let summary = ours.map(|certificate| &certificate.summary);
         Some(Self {
             version,
-            cipher: versions::cipher_name(suite.suite())?,
+            cipher,
             client_certificate: leaf.is_some(),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             client_name: leaf.and_then(|der| x509::subject_common_name(der)),
@@ -56,4 +51,33 @@ impl SessionFacts {
             key: summary.and_then(|summary| summary.key.clone()),
         })
     }
+}
+
+/// `TLSv1.2` or `TLSv1.3`; `None` until it is agreed upon.
+#[must_use]
+pub fn version(connection: &CommonState) -> Option<&'static str> {
+    match connection.protocol_version()? {
+        ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
+        ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
+        _ => None,
+    }
+}
+
+/// The cipher suite by OpenSSL's name; `None` until it is agreed upon.
+#[must_use]
+pub fn cipher(connection: &CommonState) -> Option<&'static str> {
+    versions::cipher_name(connection.negotiated_cipher_suite()?.suite())
+}
+
+/// The size of the cipher's key in bits; `None` until it is agreed upon.
+#[must_use]
+pub fn key_size(connection: &CommonState) -> Option<u16> {
+    // AES says it in its name; ChaCha20 has one size.
+    cipher(connection).map(|name| {
+        if name.contains("AES128") || name.contains("AES_128") {
+            128
+        } else {
+            256
+        }
+    })
 }

@@ -31,6 +31,8 @@ pub struct ClientFacts<'a> {
     pub sni: Option<&'a str>,
     /// The name in its PROXY header.
     pub authority: Option<&'a str>,
+    /// The name that it asked an agent to send.
+    pub asked: Option<&'a str>,
 }
 
 /// TLS of one `server` line, as handshakes use it.
@@ -98,6 +100,7 @@ impl ServerContext {
             }
             Some(SniExpression::ClientSni) => facts.sni,
             Some(SniExpression::ProxyAuthority) => facts.authority,
+            Some(SniExpression::Asked) => facts.asked,
         };
         let name = dynamic.filter(|name| !name.is_empty()).and_then(|name| {
             match DnsName::try_from(name) {
@@ -151,10 +154,8 @@ impl ServerState {
             .certificate
             .as_ref()
             .map(|path| loader.certificate(path, position, ""));
-        let choices = versions::choices(&settings.parameters, |remark| {
-            loader.warn(position, remark);
-        })
-        .map_err(|reason| loader.error(position, reason));
+        let choices = versions::choices(&settings.parameters)
+            .map_err(|reason| loader.error(position, reason));
         let host = verify_host(settings, loader);
         // Only now, so that one run tells all faults of the line.
         let roots = given(roots)?;

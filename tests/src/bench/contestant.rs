@@ -25,7 +25,8 @@ pub(crate) struct Contestant {
     pub(crate) name: String,
     /// What serves it.
     pub(crate) kind: Kind,
-    /// What its configuration adds to the common one, in `defaults`.
+    /// What its configuration adds to the common one, in `defaults`; behind a `+`, in each `listen`.
+    /// `{networks}` stands for the file of networks that none of the clients is in.
     pub(crate) lines: Vec<String>,
     /// For one that terminates TLS: the contestant that does the same without, to be compared with.
     pub(crate) raw: Option<String>,
@@ -69,7 +70,28 @@ const ALL: &[Entry] = &[
         &["offload auto"],
         UNDERPASS_RAW,
     ),
+    named("haproxy-list", Kind::Haproxy, LISTED),
+    named("underpass-list", Kind::Underpass, LISTED),
+    named("haproxy-rate", Kind::Haproxy, RATED),
+    named("underpass-rate", Kind::Underpass, RATED),
 ];
+
+/// Rules that look every new connection up in a list of networks.
+const LISTED: &[&str] = &["+tcp-request connection reject if { src -f {networks} }"];
+
+/// Rules that count every source's connections and refuse those over a rate that none reaches.
+const RATED: &[&str] = &[
+    "+stick-table type ip size 100k expire 30s store conn_cur,conn_rate(10s)",
+    "+tcp-request connection track-sc0 src",
+    "+tcp-request connection reject if { sc0_conn_rate gt 100000000 }",
+];
+
+const fn named(name: &'static str, kind: Kind, lines: &'static [&'static str]) -> Entry {
+    Entry {
+        by_default: false,
+        ..plain(name, kind, lines)
+    }
+}
 
 /// What haproxy's TLS is compared with: it copies too.
 const HAPROXY_RAW: &str = "haproxy-copy";
@@ -124,6 +146,16 @@ pub(crate) fn with_tls() -> Vec<String> {
         .collect()
 }
 
+/// The contestants of the comparison of rules: each program without any, and with each kind.
+pub(crate) const WITH_RULES: &[&str] = &[
+    HAPROXY_RAW,
+    UNDERPASS_RAW,
+    "haproxy-list",
+    "underpass-list",
+    "haproxy-rate",
+    "underpass-rate",
+];
+
 /// Reads `NAME=PROGRAM:LINE;LINE`, where PROGRAM is `haproxy` or `underpass`, with `-tls` behind it to terminate TLS.
 ///
 /// # Errors
@@ -174,6 +206,8 @@ pub(crate) struct Common {
     pub(crate) timeout: &'static str,
     /// Certificate and key of those who terminate TLS.
     pub(crate) certificate: PathBuf,
+    /// A file of networks that no client is in.
+    pub(crate) networks: PathBuf,
 }
 
 impl Contestant {
@@ -190,6 +224,7 @@ impl Contestant {
             maxconn,
             timeout,
             certificate,
+            networks,
         } = common;
         let mut text = format!(
             "global\n    nbthread {threads}\n    maxconn {maxconn}\n\n\
@@ -199,9 +234,17 @@ impl Contestant {
         if log {
             text.push_str("    log stdout format raw local0\n    option tcplog\n");
         }
-        for line in &self.lines {
-            let _ = writeln!(text, "    {line}");
-        }
+        let networks = networks.display().to_string();
+        let lines = |text: &mut String, in_listen: bool| {
+            for line in &self.lines {
+                let bare = line.strip_prefix('+');
+                if bare.is_some() == in_listen {
+                    let line = bare.unwrap_or(line).replace("{networks}", &networks);
+                    let _ = writeln!(text, "    {line}");
+                }
+            }
+        };
+        lines(&mut text, false);
         let tls = if self.tls() {
             format!(
                 " ssl crt {} ssl-min-ver TLSv1.3 ssl-max-ver TLSv1.3 ciphersuites {CIPHER_SUITE}",
@@ -216,6 +259,7 @@ impl Contestant {
                 "\nlisten bench{number}\n    bind {}{tls}\n    server s{number} {}\n",
                 route.listen, route.server
             );
+            lines(&mut text, true);
         }
         text
     }
@@ -242,6 +286,7 @@ mod tests {
             maxconn: 4096,
             timeout: "1m",
             certificate: "/run/x.pem".into(),
+            networks: "/run/x.lst".into(),
         }
     }
 

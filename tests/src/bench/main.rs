@@ -110,6 +110,7 @@ fn main() -> Result<ExitCode> {
             maxconn: MAXCONN,
             timeout: "1m",
             certificate: tls::bundle(dir.path()),
+            networks: networks(dir.path())?,
         },
         tls: Arc::new(tls::client()?),
         dir: dir.path().to_owned(),
@@ -137,6 +138,24 @@ fn main() -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// How many networks [`networks`] lists.
+const NETWORKS: u32 = 1000;
+
+/// Writes the list of networks for those who look connections up in one: `NETWORKS` different /24
+/// of 11.0.0.0/8 and beyond, which no client here is in.
+fn networks(dir: &Path) -> Result<std::path::PathBuf> {
+    use std::{fmt::Write as _, net::Ipv4Addr};
+    let mut text = String::new();
+    for number in 0..NETWORKS {
+        // A stride that is odd spreads them over the whole range without a repetition.
+        let address = Ipv4Addr::from(0x0b00_0000 + ((number * 7919) << 8) % 0x7000_0000);
+        let _ = writeln!(text, "{address}/24");
+    }
+    let path = dir.join("networks.lst");
+    fs::write(&path, text).with_context(|| path.display().to_string())?;
+    Ok(path)
 }
 
 fn announce(chosen: &Chosen, busy: f64) {

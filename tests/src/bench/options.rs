@@ -28,6 +28,9 @@ const TLS: &[&str] = &[
     "handshake-resumed",
 ];
 
+/// Loads of the comparison of rules, which are about new connections.
+const RULES: &[&str] = &["connect-32"];
+
 /// Loads of a quick one.
 const TLS_QUICK: &[&str] = &["small-32", "bulk-1", "handshake-full", "handshake-resumed"];
 
@@ -69,6 +72,10 @@ pub(crate) struct Options {
     /// given by other options still count.
     #[arg(long)]
     tls: bool,
+    /// Connections that rules look at: haproxy and the daemon without rules, with a list of 1000 networks, and with
+    /// a counter and a limit per source. Names given by other options still count.
+    #[arg(long)]
+    rules: bool,
     /// Key of the certificate of those who terminate TLS.
     #[arg(long, value_enum, value_name = "KIND", default_value = "p256")]
     certificate: KeyKind,
@@ -123,6 +130,12 @@ impl Options {
         if only.is_empty() && self.tls {
             only = contestant::with_tls();
         }
+        if only.is_empty() && self.rules {
+            only = contestant::WITH_RULES
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect();
+        }
         for spec in &self.add {
             let added = contestant::parse_added(spec).with_context(|| spec.clone())?;
             ensure!(
@@ -145,6 +158,7 @@ impl Options {
             (true, true) => TLS_QUICK,
             (true, false) => TLS,
             (false, true) => QUICK,
+            (false, false) if self.rules => RULES,
             (false, false) => &[],
         };
         let workload_names: Vec<String> = if self.workload.is_empty() {

@@ -5,10 +5,22 @@ use super::Scope;
 /// The words that start a section.
 pub(crate) const SECTIONS: Scope = Scope {
     place: "out of section",
-    ours: &["global", "defaults", "frontend", "backend", "listen"],
+    ours: &[
+        "global", "defaults", "frontend", "backend", "listen", "agent",
+    ],
     not_yet: &["peers", "resolvers", "mailers", "ring", "log-forward"],
     http: &["userlist", "cache", "http-errors", "fcgi-app"],
     machinery: &["program"],
+    removed: &[],
+};
+
+/// Keywords of the `agent` section that no other has.
+pub(crate) const AGENT: Scope = Scope {
+    place: "in 'agent' section",
+    ours: &["allow", "ca-file"],
+    not_yet: &[],
+    http: &[],
+    machinery: &[],
     removed: &[],
 };
 
@@ -24,6 +36,7 @@ pub(crate) const GLOBAL: Scope = Scope {
         "gid",
         "grace",
         "group",
+        "guard",
         "hard-stop-after",
         "log",
         "log-tag",

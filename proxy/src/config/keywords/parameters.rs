@@ -98,6 +98,7 @@ pub(crate) const SERVER: Scope = Scope {
         "no-send-proxy-v2",
         "no-send-proxy-v2-ssl",
         "no-send-proxy-v2-ssl-cn",
+        "no-rssl",
         "no-ssl",
         "no-ssl-reuse",
         "no-sslv3",
@@ -108,6 +109,7 @@ pub(crate) const SERVER: Scope = Scope {
         "no-tlsv13",
         "no-verifyhost",
         "proxy-v2-options=",
+        "rssl",
         "send-proxy",
         "send-proxy-v2",
         "send-proxy-v2-ssl",
@@ -190,50 +192,40 @@ pub(crate) const SERVER: Scope = Scope {
 };
 
 /// Options of `ssl-default-bind-options`.
-pub(crate) const BIND_OPTIONS: Scope = Scope {
-    place: "among 'ssl-default-bind-options'",
-    ours: &[
-        "force-sslv3",
-        "force-tlsv10",
-        "force-tlsv11",
-        "force-tlsv12",
-        "force-tlsv13",
-        "no-sslv3",
-        "no-tls-tickets",
-        "no-tlsv10",
-        "no-tlsv11",
-        "no-tlsv12",
-        "no-tlsv13",
-        "prefer-client-ciphers",
-        "ssl-max-ver=",
-        "ssl-min-ver=",
-    ],
-    not_yet: &[],
-    http: &[],
-    machinery: &[],
-    removed: &[],
-};
+pub(crate) const BIND_OPTIONS: Scope = options("among 'ssl-default-bind-options'", OPTIONS);
 
 /// Options of `ssl-default-server-options`.
-pub(crate) const SERVER_OPTIONS: Scope = Scope {
-    place: "among 'ssl-default-server-options'",
-    ours: &[
-        "force-sslv3",
-        "force-tlsv10",
-        "force-tlsv11",
-        "force-tlsv12",
-        "force-tlsv13",
-        "no-sslv3",
-        "no-tls-tickets",
-        "no-tlsv10",
-        "no-tlsv11",
-        "no-tlsv12",
-        "no-tlsv13",
-        "ssl-max-ver=",
-        "ssl-min-ver=",
-    ],
-    not_yet: &[],
-    http: &[],
-    machinery: &[],
-    removed: &[],
-};
+pub(crate) const SERVER_OPTIONS: Scope = options(
+    "among 'ssl-default-server-options'",
+    OPTIONS.split_at(ONLY_BIND).1,
+);
+
+/// Options of both; the first [`ONLY_BIND`] are only for `bind` lines.
+const OPTIONS: &[&str] = &[
+    "prefer-client-ciphers",
+    "force-sslv3",
+    "force-tlsv10",
+    "force-tlsv11",
+    "force-tlsv12",
+    "force-tlsv13",
+    "no-sslv3",
+    "no-tls-tickets",
+    "no-tlsv10",
+    "no-tlsv11",
+    "no-tlsv12",
+    "no-tlsv13",
+    "ssl-max-ver=",
+    "ssl-min-ver=",
+];
+const ONLY_BIND: usize = 1;
+
+const fn options(place: &'static str, ours: &'static [&'static str]) -> Scope {
+    Scope {
+        place,
+        ours,
+        not_yet: &[],
+        http: &[],
+        machinery: &[],
+        removed: &[],
+    }
+}

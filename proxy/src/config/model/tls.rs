@@ -104,6 +104,8 @@ pub enum SniExpression {
     ClientSni,
     /// `fc_pp_authority`: the name in the client's PROXY header.
     ProxyAuthority,
+    /// Of an agent: the name that its client asked it to send.
+    Asked,
 }
 
 /// TLS of one `server` line.

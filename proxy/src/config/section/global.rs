@@ -6,7 +6,7 @@ use super::super::address::{self, Address, Port};
 use super::super::diagnostic::Fault;
 use super::super::keywords;
 use super::super::lexer::Word;
-use super::super::model::{BindAddress, Global, StatsLevel, StatsSocket};
+use super::super::model::{BindAddress, Global, GuardMode, GuardSetting, StatsLevel, StatsSocket};
 use super::super::units;
 use super::{Args, Context, Modifier, bind, global_tls, log};
 
@@ -121,6 +121,7 @@ pub(crate) fn line(
             global.offload_flows = Some(units::integer("tune.offload.flows", word, 1..=1 << 24)?);
             args.at_most(1)
         }
+        "guard" => guard(args, global),
         "setenv" | "presetenv" | "unsetenv" | "resetenv" => environment(args, context),
         _ if global_tls::line(args, global, context)? => Ok(()),
         _ => Err(keywords::GLOBAL.refuse_in(
@@ -302,4 +303,45 @@ fn level(word: &Word) -> Result<StatsLevel, Fault> {
             "'level' only supports 'user', 'operator', and 'admin' (got '{other}')"
         ))),
     }
+}
+
+/// Reads `guard xdp <interface> [native|generic]`; several lines guard several interfaces.
+fn guard(args: Args<'_>, global: &mut Global) -> Result<(), Fault> {
+    let how = args.first("'xdp'")?;
+    if how.text != "xdp" {
+        return Err(how.fault(format!("'guard' expects 'xdp' (got '{}').", how.text)));
+    }
+    let Some(interface) = args.get(2) else {
+        return Err(how.fault("'guard xdp' expects the name of an interface."));
+    };
+    if interface.text == "lo" {
+        return Err(interface.fault(
+            "'guard xdp' cannot guard the loopback: what comes from this host itself is not to be guarded against.",
+        ));
+    }
+    if global
+        .guards
+        .iter()
+        .any(|guard| guard.interface == interface.text)
+    {
+        return Err(interface.fault(format!("'{}' is guarded already.", interface.text)));
+    }
+    let mode = match args.get(3).map(Word::as_str) {
+        None => None,
+        Some("native") => Some(GuardMode::Native),
+        Some("generic") => Some(GuardMode::Generic),
+        Some(other) => {
+            let word = args.get(3).unwrap_or(interface);
+            return Err(word.fault(format!(
+                "'guard xdp' expects 'native' or 'generic' after the interface (got '{other}')."
+            )));
+        }
+    };
+    args.at_most(3)?;
+    global.guards.push(GuardSetting {
+        interface: interface.text.clone(),
+        mode,
+        position: how.position.clone(),
+    });
+    Ok(())
 }

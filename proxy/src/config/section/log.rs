@@ -29,6 +29,12 @@ const LEVELS: [&str; 8] = [
     "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
 ];
 
+/// The number of a log level, 0 (emerg) to 7 (debug).
+pub(crate) fn level(name: &str) -> Option<u8> {
+    let at = LEVELS.iter().position(|level| *level == name)?;
+    u8::try_from(at).ok()
+}
+
 /// Reads a `log` line of a `global` section; `no log` drops the targets so far.
 pub(crate) fn global(
     args: Args<'_>,

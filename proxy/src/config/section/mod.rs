@@ -1,5 +1,6 @@
 //! Words to a draft: one file per section or keyword family.
 
+mod agent;
 mod bind;
 mod bind_tls;
 mod global;
@@ -9,11 +10,15 @@ mod monitor;
 mod offload;
 mod options;
 mod proxy;
+mod rules;
 mod server;
 mod server_tls;
 mod source;
+mod stick_table;
 mod timeouts;
 mod tls;
+
+pub(crate) use log::level as log_level;
 
 use std::sync::Arc;
 
@@ -238,6 +243,9 @@ impl Parser<'_> {
                 None => Ok(()),
             },
             Section::Proxy => match self.draft.proxies.last_mut() {
+                Some(proxy) if proxy.kind == Kind::Agent => {
+                    agent::line(args, modifier, proxy, context)
+                }
                 Some(proxy) => proxy::line(args, modifier, proxy, context),
                 None => Ok(()),
             },
@@ -276,6 +284,10 @@ impl Parser<'_> {
             "frontend" => Kind::Frontend,
             "backend" => Kind::Backend,
             "listen" => Kind::Listen,
+            "agent" => {
+                self.section = Section::Proxy;
+                return agent::open(args, &mut self.draft, &mut self.context);
+            }
             _ => {
                 self.section = Section::Refused;
                 return Err(keywords::SECTIONS.refuse_in(keyword, "section", &[]));

@@ -10,7 +10,8 @@ use super::super::lexer::Word;
 use super::super::model::Balance;
 use super::super::units;
 use super::{
-    Args, Context, Modifier, bind, log, monitor, offload, options, server, source, timeouts,
+    Args, Context, Modifier, bind, log, monitor, offload, options, rules, server, source,
+    stick_table, timeouts,
 };
 
 /// The half of a proxy that a keyword is for.
@@ -87,6 +88,8 @@ pub(crate) fn open(args: Args<'_>, kind: Kind, draft: &mut Draft) -> Result<(), 
         binds: Vec::new(),
         has_bind_line: false,
         servers: Vec::new(),
+        agent: None,
+        stick_table: None,
         id: None,
         description: None,
         used_by_name: false,
@@ -209,6 +212,8 @@ pub(crate) fn line(
         "log" => log::proxy(args, modifier, proxy, context),
         "offload" => offload::mode(args, proxy, context),
         "offload-after" => offload::after(args, proxy),
+        "stick-table" => stick_table::line(args, proxy, context),
+        name if rules::KEYWORDS.contains(&name) => rules::line(args, proxy, context),
         _ => setting(args, proxy, context),
     }
 }

@@ -8,6 +8,7 @@ use super::super::diagnostic::Fault;
 use super::super::draft::{Kind, Proxy, ServerLine, ServerSettings};
 use super::super::keywords;
 use super::super::lexer::Word;
+use super::super::model::remote::RemoteAddress;
 use super::super::model::{Server, ServerAddress, ServerPort};
 use super::super::units;
 use super::proxy::check_name;
@@ -58,10 +59,16 @@ pub(crate) fn line(
             proxy.name, name.text, other.position.line
         )));
     }
-    let Some((address, port)) = address else {
+    let Some((mut address, port)) = address else {
         return Ok(());
     };
-    if let Some(word) = said.needs_ssl.filter(|_| !settings.tls.ssl) {
+    if settings.remote_tls {
+        remote_tls(&mut address, &settings)
+            .map_err(|why| name.fault(format!("{place} : {why}")))?;
+    }
+    let by_agent = |word: &Word| settings.remote_tls && server_tls::is_for_agents(word);
+    let mut idle = said.needs_ssl.iter().filter(|word| !by_agent(word));
+    if let Some(word) = idle.next().filter(|_| !settings.tls.ssl) {
         context.diagnostics.warning(
             &word.position,
             format!("{place} : '{}' has no effect without 'ssl'.", word.text),
@@ -141,6 +148,9 @@ fn allowed(keyword: &Word, proxy: &Proxy) -> Result<(), Fault> {
 
 /// Where the server is; errors are sentences.
 fn address(word: &Word, context: &Context<'_>) -> Result<(ServerAddress, ServerPort), String> {
+    if let Some(remote) = address::remote(&word.text, context.lookups)? {
+        return Ok((ServerAddress::Remote(Arc::new(remote)), ServerPort::Fixed));
+    }
     match address::stream(&word.text, context.lookups)? {
         Address::Unix(path) => Ok((ServerAddress::Unix(path), ServerPort::Fixed)),
         Address::Abstract(name) => Ok((ServerAddress::Abstract(name), ServerPort::Fixed)),
@@ -162,13 +172,28 @@ fn address(word: &Word, context: &Context<'_>) -> Result<(ServerAddress, ServerP
     }
 }
 
+/// Has the agent do the TLS; errors are sentences.
+fn remote_tls(address: &mut ServerAddress, settings: &ServerSettings) -> Result<(), String> {
+    if settings.tls.ssl {
+        return Err("'rssl' and 'ssl' exclude each other: one of the two does the TLS.".to_owned());
+    }
+    let ServerAddress::Remote(remote) = address else {
+        return Err("'rssl' needs an agent: an address 'rtcp@<agent>/<target>'.".to_owned());
+    };
+    *address = ServerAddress::Remote(Arc::new(RemoteAddress {
+        tls: Some(server_tls::remote(&settings.tls)),
+        ..RemoteAddress::clone(remote)
+    }));
+    Ok(())
+}
+
 /// What a line says beside settings.
 #[derive(Default)]
 struct Said {
     /// `id`, and where it stands.
     id: Option<(u32, super::Position)>,
-    /// The first word that only counts with `ssl`.
-    needs_ssl: Option<Word>,
+    /// The words that only count with `ssl`.
+    needs_ssl: Vec<Word>,
     /// `no-sslv3` and its like.
     versions: Vec<Word>,
 }
@@ -191,6 +216,8 @@ fn parameters(words: &[Word], settings: &mut ServerSettings, context: &mut Conte
                 let number = units::integer("id", value, 1..=i32::MAX.unsigned_abs())?;
                 said.id = Some((number, value.position.clone()));
             }
+            "rssl" => settings.remote_tls = true,
+            "no-rssl" => settings.remote_tls = false,
             "source" => {
                 settings.source = Some(source::address(value, context)?);
             }
@@ -202,7 +229,7 @@ fn parameters(words: &[Word], settings: &mut ServerSettings, context: &mut Conte
                     said.versions.push(name.clone());
                 }
                 if server_tls::needs_ssl(name) {
-                    said.needs_ssl.get_or_insert_with(|| name.clone());
+                    said.needs_ssl.push(name.clone());
                 }
             }
         }

@@ -7,6 +7,7 @@ use super::super::draft::ServerSettings;
 use super::super::draft::tls::{SendProxyWords, ServerTlsWords};
 use super::super::effect;
 use super::super::lexer::Word;
+use super::super::model::remote::RemoteTls;
 use super::super::model::tls::{Authorities, ProxyOptions, ServerTls, SniExpression};
 use super::super::tls::versions::Version;
 use super::{Context, tls};
@@ -18,7 +19,7 @@ pub(crate) fn parameter(
     settings: &mut ServerSettings,
     context: &mut Context<'_>,
 ) -> Result<bool, Fault> {
-    if send_proxy(name, value, &mut settings.send_proxy, context)? {
+    if send_proxy(name, value, &mut settings.send_proxy)? {
         return Ok(true);
     }
     let words = &mut settings.tls;
@@ -53,6 +54,11 @@ pub(crate) fn is_version(name: &Word) -> bool {
     version.is_some_and(|version| Version::from_suffix(version).is_some())
 }
 
+/// Whether a word that needs TLS is one that an agent can be told.
+pub(crate) fn is_for_agents(name: &Word) -> bool {
+    matches!(name.as_str(), "verify" | "sni")
+}
+
 /// Whether a word that [`parameter`] took means nothing without `ssl`.
 pub(crate) fn needs_ssl(name: &Word) -> bool {
     let plain = ["ssl", "no-ssl", "proxy-v2-options"];
@@ -65,6 +71,15 @@ pub(crate) fn no_tickets(name: &Word, context: &mut Context<'_>) {
     effect::none(name, why, &mut context.diagnostics);
 }
 
+/// Reads `verify` and `sni` for the agent that does the TLS. Whether the server is verified is
+/// settled once all of `global` is known.
+pub(crate) fn remote(words: &ServerTlsWords) -> RemoteTls {
+    RemoteTls {
+        verify: words.verify.unwrap_or(true),
+        sni: words.sni.clone(),
+    }
+}
+
 fn verify(value: &Word) -> Result<bool, Fault> {
     match value.as_str() {
         "none" => Ok(false),
@@ -75,7 +90,7 @@ fn verify(value: &Word) -> Result<bool, Fault> {
     }
 }
 
-fn authorities(value: &Word, context: &Context<'_>) -> Result<Authorities, Fault> {
+pub(crate) fn authorities(value: &Word, context: &Context<'_>) -> Result<Authorities, Fault> {
     match value.as_str() {
         "@system-ca" => Ok(Authorities::System),
         other if other.starts_with('@') => Err(value.fault(format!(
@@ -125,12 +140,7 @@ fn unquoted(text: &str) -> &str {
 }
 
 /// Reads a parameter about PROXY headers; false where it is none.
-fn send_proxy(
-    name: &Word,
-    value: &Word,
-    words: &mut SendProxyWords,
-    context: &mut Context<'_>,
-) -> Result<bool, Fault> {
+fn send_proxy(name: &Word, value: &Word, words: &mut SendProxyWords) -> Result<bool, Fault> {
     let with_name = ProxyOptions::SSL | ProxyOptions::CERT_CN;
     match name.as_str() {
         "send-proxy" => words.v1 = true,
@@ -153,13 +163,13 @@ fn send_proxy(
             words.v2 = false;
             words.options -= with_name;
         }
-        "proxy-v2-options" => words.options |= proxy_options(value, context)?,
+        "proxy-v2-options" => words.options |= proxy_options(value)?,
         _ => return Ok(false),
     }
     Ok(true)
 }
 
-fn proxy_options(value: &Word, context: &mut Context<'_>) -> Result<ProxyOptions, Fault> {
+fn proxy_options(value: &Word) -> Result<ProxyOptions, Fault> {
     let mut options = ProxyOptions::empty();
     for word in value.text.split(',') {
         options |= match word {
@@ -170,16 +180,10 @@ fn proxy_options(value: &Word, context: &mut Context<'_>) -> Result<ProxyOptions
             "cert-key" => ProxyOptions::SSL | ProxyOptions::CERT_KEY,
             "authority" => ProxyOptions::AUTHORITY,
             "crc32c" => ProxyOptions::CRC32C,
-            "unique-id" => {
-                context.diagnostics.warning(
-                    &value.position,
-                    "'unique-id' in 'proxy-v2-options' has no effect in this version: there is no 'unique-id-format'.",
-                );
-                ProxyOptions::UNIQUE_ID
-            }
+            "unique-id" => ProxyOptions::UNIQUE_ID,
             other => {
                 return Err(value.fault(format!(
-                    "'proxy-v2-options' : unknown option '{other}'; expected 'ssl', 'cert-cn', 'ssl-cipher', 'cert-sig', 'cert-key', 'authority' or 'crc32c'"
+                    "'proxy-v2-options' : unknown option '{other}'; expected 'ssl', 'cert-cn', 'ssl-cipher', 'cert-sig', 'cert-key', 'authority', 'crc32c' or 'unique-id'"
                 )));
             }
         };

@@ -35,6 +35,10 @@ fn which_header_is_sent() {
             "send-proxy-v2 proxy-v2-options crc32c,authority proxy-v2-options ssl-cipher",
             v2(ssl | ProxyOptions::CRC32C | ProxyOptions::AUTHORITY | ProxyOptions::SSL_CIPHER),
         ),
+        (
+            "send-proxy-v2 proxy-v2-options unique-id",
+            v2(ProxyOptions::UNIQUE_ID),
+        ),
         ("send-proxy no-send-proxy", None),
         ("send-proxy-v2-ssl-cn no-send-proxy-v2-ssl-cn", None),
         ("send-proxy send-proxy-v2-ssl no-send-proxy-v2-ssl", v1),
@@ -76,10 +80,9 @@ fn options_are_checked() {
     let v1 = "a version 1 header is sent";
     assert!(warned("proxy-v2-options ssl", v1));
     assert!(!warned("send-proxy-v2 proxy-v2-options ssl", v1));
-    assert!(warned(
-        "send-proxy-v2 proxy-v2-options unique-id",
-        "'unique-id-format'"
-    ));
+    // It is sent, so there is nothing to say about it.
+    let unique = "send-proxy-v2 proxy-v2-options unique-id";
+    assert!(!warned(unique, "unique-id"));
 }
 
 #[test]

@@ -17,11 +17,11 @@ pub(crate) const TLS12: [&str; 6] = [
     "ECDHE-RSA-AES128-GCM-SHA256",
 ];
 
-/// The suites of TLS 1.3.
+/// The suites of TLS 1.3, in OpenSSL's order of preference.
 pub(crate) const TLS13: [&str; 3] = [
-    "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",
     "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_AES_128_GCM_SHA256",
 ];
 
 /// Words that every suite of [`TLS12`] answers to.
@@ -139,9 +139,15 @@ pub(crate) fn tls12(text: &str) -> Result<Choice, String> {
 /// A sentence, where no suite is left.
 pub(crate) fn tls13(text: &str) -> Result<Choice, String> {
     let names = text.split(':').filter(|name| !name.is_empty());
-    let (chosen, missing) = names
-        .map(str::to_owned)
-        .partition(|name| TLS13.contains(&name.as_str()));
+    let mut chosen: Vec<String> = Vec::new();
+    let mut missing = Vec::new();
+    for name in names.map(str::to_owned) {
+        if !TLS13.contains(&name.as_str()) {
+            missing.push(name);
+        } else if !chosen.contains(&name) {
+            chosen.push(name);
+        }
+    }
     Choice::new(text, chosen, missing, &TLS13)
 }
 
@@ -223,6 +229,8 @@ mod tests {
         let choice = tls13("TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_SHA256").unwrap();
         assert_eq!(choice.chosen, ["TLS_CHACHA20_POLY1305_SHA256"]);
         assert_eq!(choice.missing, ["TLS_AES_128_CCM_SHA256"]);
+        let twice = format!("{0}:{1}:{0}", TLS13[2], TLS13[0]);
+        assert_eq!(tls13(&twice).unwrap().chosen, [TLS13[2], TLS13[0]]);
         assert!(tls13("ECDHE-RSA-AES128-GCM-SHA256").is_err());
     }
 }

@@ -3,7 +3,7 @@
 use super::Choice;
 
 /// The groups that this build has: the name used from here on, and its other names.
-const GROUPS: [(&str, &[&str]); 5] = [
+pub(crate) const GROUPS: [(&str, &[&str]); 5] = [
     ("X25519", &[]),
     ("P-256", &["prime256v1", "secp256r1"]),
     ("P-384", &["secp384r1"]),

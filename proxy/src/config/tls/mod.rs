@@ -1,17 +1,17 @@
 //! OpenSSL's and HAProxy's words about TLS, turned into what this build can do. No I/O.
 
 pub(super) mod alpn;
-pub(super) mod ciphers;
-pub(super) mod groups;
+pub(crate) mod ciphers;
+pub(crate) mod groups;
 pub(super) mod versions;
 
 /// The part of a wish that can be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Choice {
+pub(crate) struct Choice {
     /// What is there of it, most wanted first; never empty.
-    pub(super) chosen: Vec<String>,
+    pub(crate) chosen: Vec<String>,
     /// What is not, as it was written.
-    pub(super) missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
 }
 
 impl Choice {

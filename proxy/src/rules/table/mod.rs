@@ -1,73 +1,67 @@
-//! Stick tables.
+//! Stick tables: what is remembered about sources, names, or whatever else a key is made of.
+//!
+//! A [`Table`] is shared by all workers. Callers bring the time along; nothing here reads a clock.
+//! `docs/stick-tables.md` tells what counts when, how entries end, and what they cost.
+
+mod column;
+mod entry;
+mod key;
+mod layout;
+mod settings;
+mod shard;
+mod shared;
+#[cfg(test)]
+pub(in crate::rules) mod tests;
+mod tracked;
+mod window;
+
+pub use column::{Column, Row};
+pub use entry::Entry;
+pub use key::{Key, can_be_key};
+pub use settings::{Periods, StoreSet, TableSettings};
+pub use shared::{Removal, Table};
+pub use tracked::Tracked;
 
 use std::sync::Arc;
 
-use super::sample::Kind;
+use super::scene::Millis;
 
 /// Which table: its place in [`Tables`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TableId(pub usize);
 
-bitflags::bitflags! {
-    /// What a table's entries store.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-    pub struct StoreSet: u32 {
-        /// `server_id`
-        const SERVER_ID = 1 << 0;
-        /// `gpt0`
-        const GPT0 = 1 << 1;
-        /// `gpc0`
-        const GPC0 = 1 << 2;
-        /// `gpc0_rate`
-        const GPC0_RATE = 1 << 3;
-        /// `gpc1`
-        const GPC1 = 1 << 4;
-        /// `gpc1_rate`
-        const GPC1_RATE = 1 << 5;
-        /// `conn_cnt`
-        const CONN_CNT = 1 << 6;
-        /// `conn_rate`
-        const CONN_RATE = 1 << 7;
-        /// `conn_cur`
-        const CONN_CUR = 1 << 8;
-        /// `sess_cnt`
-        const SESS_CNT = 1 << 9;
-        /// `sess_rate`
-        const SESS_RATE = 1 << 10;
-        /// `bytes_in_cnt`
-        const BYTES_IN_CNT = 1 << 11;
-        /// `bytes_in_rate`
-        const BYTES_IN_RATE = 1 << 12;
-        /// `bytes_out_cnt`
-        const BYTES_OUT_CNT = 1 << 13;
-        /// `bytes_out_rate`
-        const BYTES_OUT_RATE = 1 << 14;
-    }
-}
-
-/// A stick table, shared by all workers.
-#[derive(Debug)]
-pub struct Table {
-    /// The name of its proxy.
-    pub name: Arc<str>,
-    /// What its keys are.
-    pub kind: Kind,
-}
-
 /// All tables.
 #[derive(Debug, Default)]
 pub struct Tables {
-    list: Vec<Table>,
+    list: Vec<Arc<Table>>,
 }
 
 impl Tables {
+    /// These; a table's place is its [`TableId`].
+    #[must_use]
+    pub fn new(list: Vec<Table>) -> Self {
+        Self {
+            list: list.into_iter().map(Arc::new).collect(),
+        }
+    }
+
     /// One of them.
     #[must_use]
-    pub fn get(&self, id: TableId) -> &Table {
+    pub fn get(&self, id: TableId) -> &Arc<Table> {
         &self.list[id.0]
     }
-}
 
-/// A stream's hold on an entry (`track-sc`).
-#[derive(Debug)]
-pub struct Tracked {}
+    /// All, in the order of their [`TableId`].
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.list.iter()
+    }
+
+    /// Removes expired entries, and tells the tables what time it is. Entries
+    /// expire on time without it; called about once a second, it keeps what a [`Tracked`] that is
+    /// dropped (rather than released) takes for the time close to the true one.
+    pub fn expire(&self, now: Millis) {
+        for table in &self.list {
+            table.expire(now);
+        }
+    }
+}

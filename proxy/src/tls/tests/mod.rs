@@ -2,7 +2,9 @@
 //! text.
 
 mod certificates;
+mod crt_lists;
 mod loading;
+mod names;
 mod resuming;
 mod servers;
 

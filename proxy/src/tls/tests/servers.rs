@@ -84,7 +84,7 @@ fn the_chain_and_the_name_are_checked_as_configured() {
         for (bundle, expected) in [&good, &old, &strange].into_iter().zip(expected) {
             let facts = ClientFacts {
                 sni,
-                authority: None,
+                ..ClientFacts::default()
             };
             let met = approach(&loaded, facts, bundle);
             assert_eq!(met.is_ok(), expected, "{words} {sni:?}: {:?}", met.err());
@@ -99,6 +99,7 @@ fn the_name_is_sent_only_where_one_is_configured() {
     let facts = ClientFacts {
         sni: Some("client.example"),
         authority: Some("authority.example"),
+        asked: Some("asked.example"),
     };
     let cases = [
         ("verify none", None),

@@ -145,6 +145,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
             // Nothing may end while it is at rest.
             timeout: "1h",
             certificate: tls::bundle(dir.path()),
+            networks: PathBuf::new(),
         },
         tls: Arc::new(tls::client()?),
         connections: options.connections,

@@ -559,3 +559,6 @@ pub fn ssl_sock_to_pipe(_: &mut SslSock, pipe: NoPipe) -> Transfer {
 pub fn ssl_sock_from_pipe(_: &mut SslSock, pipe: NoPipe) -> Transfer {
     match pipe {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Counts of the running proxy, as rules ask for them.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::rules::scene::{Census, Millis};
+use crate::worker::Shared;
+
+/// Sessions per second: those of the current second, and of the one before it as far as the last
+/// 1000 ms reach into it.
+#[derive(Debug, Default)]
+pub struct SessionRate(Mutex<Window>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    second: u64,
+    current: u64,
+    previous: u64,
+}
+
+impl Window {
+    fn turn(&mut self, now: Millis) {
+        let second = now.0 / 1000;
+        if second != self.second {
+            self.previous = if second == self.second + 1 {
+                self.current
+            } else {
+                0
+            };
+            self.current = 0;
+            self.second = second;
+        }
+    }
+}
+
+impl SessionRate {
+    /// One more.
+    pub fn count(&self, now: Millis) {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        window.turn(now);
+        window.current += 1;
+    }
+
+    /// How many there were in the last second.
+    #[must_use]
+    pub fn get(&self, now: Millis) -> u64 {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        window.turn(now);
+        window.current + window.previous * (1000 - now.0 % 1000) / 1000
+    }
+}
+
+impl Census for Shared {
+    fn frontend_connections(&self, frontend: usize) -> u64 {
+        self.frontends
+            .get(frontend)
+            .map_or(0, |frontend| frontend.active.get())
+    }
+
+    fn listener_connections(&self, frontend: usize, listener: u32) -> u64 {
+        self.frontends.get(frontend).map_or(0, |frontend| {
+            let binds = frontend.binds.iter().filter(|bind| bind.id == listener);
+            binds.map(|bind| bind.active.get()).sum()
+        })
+    }
+
+    fn frontend_rate(&self, frontend: usize) -> u64 {
+        self.frontends
+            .get(frontend)
+            .map_or(0, |frontend| frontend.rate.get(self.clock.now()))
+    }
+
+    fn backend_connections(&self, backend: usize) -> u64 {
+        self.backends
+            .get(backend)
+            .map_or(0, |backend| backend.active.get())
+    }
+
+    fn backend_rate(&self, backend: usize) -> u64 {
+        self.backends
+            .get(backend)
+            .map_or(0, |backend| backend.rate.get(self.clock.now()))
+    }
+
+    fn queued(&self, _backend: usize) -> u64 {
+        // Nothing is queued: what a server does not take at once is tried elsewhere or refused.
+        0
+    }
+
+    fn servers_up(&self, backend: usize) -> u64 {
+        self.backends.get(backend).map_or(0, |backend| {
+            let usable = backend.servers.iter().filter(|server| server.is_usable());
+            usable.count() as u64
+        })
+    }
+
+    fn free_places(&self, backend: usize) -> Option<u64> {
+        let backend = self.backends.get(backend)?;
+        let mut free = 0;
+        for server in backend.servers.iter().filter(|server| server.is_usable()) {
+            let most = server.config.maxconn? as u64;
+            free += most.saturating_sub(server.active.get());
+        }
+        Some(free)
+    }
+
+    fn free_slots(&self, backend: usize) -> Option<i64> {
+        self.free_places(backend)
+            .map(|free| i64::try_from(free).unwrap_or(i64::MAX))
+    }
+
+    fn server_is_up(&self, backend: usize, server: usize) -> bool {
+        self.backends
+            .get(backend)
+            .and_then(|backend| backend.servers.get(server))
+            .is_some_and(|server| server.is_usable())
+    }
+
+    fn server_connections(&self, backend: usize, server: usize) -> u64 {
+        self.backends
+            .get(backend)
+            .and_then(|backend| backend.servers.get(server))
+            .map_or(0, |server| server.active.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_fades_over_the_next_second() {
+        let rate = SessionRate::default();
+        for at in 0..100 {
+            rate.count(Millis(5000 + at));
+        }
+        assert_eq!(rate.get(Millis(5999)), 100);
+        assert_eq!(rate.get(Millis(6000)), 100);
+        assert_eq!(rate.get(Millis(6500)), 50);
+        assert_eq!(rate.get(Millis(6990)), 1);
+        assert_eq!(rate.get(Millis(7000)), 0);
+        rate.count(Millis(9000));
+        assert_eq!(rate.get(Millis(9001)), 1);
+    }
+}

@@ -1,0 +1,144 @@
+//! `use_backend`, `use-server` and `stick` lines.
+
+use std::sync::Arc;
+
+use super::super::diagnostic::Fault;
+use super::super::draft::rules::RuleLine;
+use super::super::lexer::Word;
+use super::super::model::BackendId;
+use super::super::model::rules::{
+    Piece, Route, ServerRoute, ServerTarget, Stick, StickUse, Target,
+};
+use super::{Site, actions, conditions, missing};
+use crate::rules::expr::Expr;
+use crate::rules::ruleset::Stage;
+
+/// Compiles `use_backend <name> [if|unless <condition>]`.
+pub(super) fn use_backend(line: &RuleLine, site: &Site<'_>) -> Result<Route, Fault> {
+    let (words, condition) = conditions::split(&line.words);
+    let name = only(words, line, "a backend name")?;
+    let target = if name.text.contains("%[") {
+        Target::Named(pieces(name, site)?)
+    } else {
+        let index = site.names.backends.get(name.as_str());
+        let index = index.map(|(index, _)| *index).ok_or_else(|| {
+            name.fault(format!(
+                "Proxy '{}': unable to find required use_backend: '{}'.",
+                site.names.own, name.text
+            ))
+        })?;
+        Target::Fixed(BackendId(index))
+    };
+    Ok(Route {
+        target,
+        when: conditions::when(condition, line, Stage::Choice, "'use_backend' rule", site)?,
+    })
+}
+
+/// Compiles `use-server <name> if|unless <condition>`.
+pub(super) fn use_server(line: &RuleLine, site: &Site<'_>) -> Result<ServerRoute, Fault> {
+    let (words, condition) = conditions::split(&line.words);
+    let name = only(words, line, "a server name")?;
+    let servers = site.names.backends.get(site.names.own);
+    let server = if name.text.contains("%[") {
+        ServerTarget::Named(pieces(name, site)?)
+    } else {
+        let found = servers
+            .and_then(|(_, servers)| servers.iter().position(|server| **server == *name.text))
+            .ok_or_else(|| {
+                name.fault(format!(
+                    "unable to find server '{}' in proxy '{}' referenced in a 'use-server' rule.",
+                    name.text, site.names.own
+                ))
+            })?;
+        ServerTarget::Fixed(found)
+    };
+    Ok(ServerRoute {
+        server,
+        when: conditions::when(condition, line, Stage::Choice, "'use-server' rule", site)?,
+    })
+}
+
+/// Compiles a `stick` line. `stick on` is a `match` and a `store-request` in one.
+pub(super) fn stick(line: &RuleLine, site: &Site<'_>) -> Result<Option<Stick>, Fault> {
+    let (words, condition) = conditions::split(&line.words);
+    let Some((what, rest)) = words.split_first() else {
+        return Err(missing(&line.keyword, "'on', 'match' or 'store-request'"));
+    };
+    let purpose = match what.as_str() {
+        "on" => StickUse::MATCH | StickUse::STORE,
+        "match" => StickUse::MATCH,
+        "store-request" => StickUse::STORE,
+        "store-response" => {
+            return Err(what.fault(
+                "'stick store-response' is known to HAProxy but not available in this version.",
+            ));
+        }
+        other => {
+            return Err(what.fault(format!(
+                "'stick' expects 'on', 'match' or 'store-request' (got '{other}')."
+            )));
+        }
+    };
+    let (key, table) = match rest {
+        [key] => (key, None),
+        [key, table, name] if table.text == "table" => (key, Some(name)),
+        [] => return Err(missing(what, "a key")),
+        [_, extra, ..] => {
+            return Err(extra.fault(format!(
+                "'stick {}' expects 'table <table>', 'if' or 'unless' after the key, got '{}'.",
+                what.text, extra.text
+            )));
+        }
+    };
+    let expr = Expr::compile(key, &site.names)?;
+    actions::check_needs(&expr, key, Stage::Choice)?;
+    let facts = site
+        .names
+        .table(table.map(Word::as_str), table.unwrap_or(key))?;
+    actions::check_key(expr.kind(), facts.kind, key)?;
+    Ok(Some(Stick {
+        purpose,
+        key: expr,
+        table: facts.id,
+        when: conditions::when(condition, line, Stage::Choice, "'stick' rule", site)?,
+    }))
+}
+
+fn only<'a>(words: &'a [Word], line: &RuleLine, what: &str) -> Result<&'a Word, Fault> {
+    match words {
+        [word] => Ok(word),
+        [] => Err(missing(&line.keyword, what)),
+        [_, extra, ..] => Err(extra.fault(format!(
+            "'{}' expects 'if' or 'unless' after the name, got '{}'.",
+            line.keyword.text, extra.text
+        ))),
+    }
+}
+
+/// A name with `%[expression]` in it.
+fn pieces(word: &Word, site: &Site<'_>) -> Result<Vec<Piece>, Fault> {
+    let mut pieces = Vec::new();
+    let mut rest = word.as_str();
+    while let Some(at) = rest.find("%[") {
+        if at > 0 {
+            pieces.push(Piece::Text(Arc::from(&rest[..at])));
+        }
+        let after = &rest[at + 2..];
+        let end = after
+            .find(']')
+            .ok_or_else(|| word.fault(format!("missing ']' in '{}'.", word.text)))?;
+        let inner = Word {
+            text: after[..end].to_owned(),
+            position: word.position.clone(),
+        };
+        let expr = Expr::compile(&inner, &site.names)?;
+        actions::check_needs(&expr, &inner, Stage::Choice)?;
+        pieces.push(Piece::Expr(expr));
+        rest = &after[end + 1..];
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(Arc::from(rest)));
+    }
+    Ok(pieces)
+}

@@ -1,0 +1,104 @@
+//! Lets the entries that streams track know of the bytes that they move, also while the kernel
+//! moves them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::observe::record::FlowRecord;
+use crate::rules::scene::Millis;
+use crate::rules::session::Session;
+
+/// How often living streams are accounted for. Rates are over seconds and longer.
+pub const INTERVAL: Duration = Duration::from_millis(200);
+
+/// The streams of a worker whose bytes stick tables count.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    open: RefCell<BTreeMap<u64, Rc<Books>>>,
+}
+
+/// What a stream has been accounted for.
+#[derive(Debug)]
+struct Books {
+    session: Rc<RefCell<Session>>,
+    record: Rc<FlowRecord>,
+    /// Bytes of the client and of the server.
+    counted: Cell<[u64; 2]>,
+}
+
+impl Books {
+    fn settle(&self, now: Millis) {
+        let moved = [self.record.up.bytes(), self.record.down.bytes()];
+        let [up, down] = self.counted.replace(moved);
+        for entry in self.session.borrow().tracked.iter().flatten() {
+            entry.add_bytes_in(moved[0] - up, now);
+            entry.add_bytes_out(moved[1] - down, now);
+        }
+    }
+}
+
+/// A stream's account, to be closed at its end. What the session tracks is given back then.
+#[derive(Debug)]
+pub struct Account<'a> {
+    accounts: &'a Accounts,
+    books: Rc<Books>,
+    listed: bool,
+}
+
+impl Accounts {
+    /// Opens the account of a stream.
+    pub fn open(&self, session: Rc<RefCell<Session>>, record: &Rc<FlowRecord>) -> Account<'_> {
+        let listed = session.borrow().tracked.iter().any(Option::is_some);
+        let books = Rc::new(Books {
+            session,
+            record: Rc::clone(record),
+            counted: Cell::default(),
+        });
+        if listed {
+            self.open.borrow_mut().insert(record.id, Rc::clone(&books));
+        }
+        Account {
+            accounts: self,
+            books,
+            listed,
+        }
+    }
+
+    /// Accounts for what living streams have moved since the last time.
+    pub fn settle(&self, now: Millis) {
+        for books in self.open.borrow().values() {
+            books.settle(now);
+        }
+    }
+
+    /// Whether there is anything to account for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.borrow().is_empty()
+    }
+}
+
+impl Account<'_> {
+    /// Accounts for the last bytes, and gives back what the session tracks.
+    pub fn close(self, now: Millis) {
+        self.books.settle(now);
+        for place in &mut self.books.session.borrow_mut().tracked {
+            if let Some(entry) = place.take() {
+                entry.release(now);
+            }
+        }
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        if self.listed {
+            self.accounts
+                .open
+                .borrow_mut()
+                .remove(&self.books.record.id);
+        }
+    }
+}
