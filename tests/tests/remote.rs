@@ -156,6 +156,10 @@ fn expect_no_server(rig: &Rig, client: &Peer, letters: &str, history: &str) {
         got.bytes == 0 && matches!(got.end, End::Eof | End::Reset),
         "{got}"
     );
+    expect_record(rig, letters, history);
+}
+
+fn expect_record(rig: &Rig, letters: &str, history: &str) {
     let record = rig.record();
     assert_eq!(record.end, letters, "{}", record.line);
     let said = record.history.as_deref().unwrap_or_default();
@@ -397,7 +401,10 @@ fn answers_that_are_none() {
         let agent = Peer::from(listener.accept().unwrap().0);
         expect_request(&agent);
         agent.write(bytes);
-        agent.finish();
+        // Where the answer is refused as it stands, the daemon may have hung up already.
+        if history.ends_with("peer-closed") {
+            agent.finish();
+        }
         let letters = if history.ends_with("timeout") {
             "sC"
         } else {
@@ -551,8 +558,13 @@ fn rules_of_an_agent() {
             Exchange::new(716, 1000, 1000).run(&client, &server);
             remote.check(1000, 1000, "--");
         } else {
-            let client = remote.rig.connect();
-            expect_no_server(&remote.rig, &client, "SC", "server:remote:peer-");
+            let (rig, history) = (&remote.rig, "server:remote:peer-");
+            let connect = || Peer::connect(rig.proxy, Buffers::default());
+            match rig.net.client.run(connect) {
+                Ok(client) => expect_no_server(rig, &client, "SC", history),
+                // The agent's refusal may come round before the client's socket is set up.
+                Err(_reset) => expect_record(rig, "SC", history),
+            }
         }
         remote.stop();
     }
