@@ -131,7 +131,7 @@ fn stall_in_full_flight(layout: Layout, path: Path) {
 
 /// Neither end reads while both send; then one drains, then the other.
 ///
-/// Windows are not scaled here. Where they are, the kernel (6.17 and later) can deadlock two plain sockets in this very
+/// Windows are not scaled here. Where they are, the kernel (seen on 6.18) can deadlock two plain sockets in this very
 /// situation, without a proxy: the last segment, dropped for want of memory, is shorter than the unit of the window, so
 /// that its sender goes on to acknowledge from behind it, and its receiver, whose window is shut, refuses all of that.
 fn both_directions_stall(layout: Layout, path: Path) {
