@@ -69,7 +69,7 @@ pub fn integer(value: Value<'_>) -> Option<i64> {
     }
 }
 
-fn ipv4(value: Value<'_>) -> Option<Ipv4Addr> {
+pub(super) fn ipv4(value: Value<'_>) -> Option<Ipv4Addr> {
     match value {
         Value::Ipv4(address) => Some(address),
         Value::Ipv6(address) => address.to_ipv4_mapped(),
@@ -80,7 +80,7 @@ fn ipv4(value: Value<'_>) -> Option<Ipv4Addr> {
     }
 }
 
-fn ipv6(value: Value<'_>) -> Option<Ipv6Addr> {
+pub(super) fn ipv6(value: Value<'_>) -> Option<Ipv6Addr> {
     match value {
         Value::Ipv6(address) => Some(address),
         Value::Str(text) => std::str::from_utf8(text).ok()?.parse().ok(),

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::layout::Layout;
 use super::settings::TableSettings;
+use crate::rules::cast;
 use crate::rules::sample::{Kind, Value};
 
 /// A key of a table, made by [`super::Table::key`]. Keys of up to 32 bytes need no allocation.
@@ -39,12 +40,13 @@ impl Key {
                 Some(Self::short(Kind::Ipv4, address.to_bits()))
             }
             Kind::Ipv6 | Kind::Address => {
-                let address = to_ipv6(value)?;
+                // Text that is an IPv4 address is none here, as in HAProxy.
+                let address = cast::ipv6(value)?;
                 Some(Self::bytes(Kind::Ipv6, &address.octets()))
             }
             // The low 32 bits, whatever the sign.
             Kind::Int | Kind::Bool => {
-                let low = to_int(value)? & i64::from(u32::MAX);
+                let low = cast::integer(value)? & i64::from(u32::MAX);
                 Some(Self::short(Kind::Int, u32::try_from(low).ok()?))
             }
             // Up to the first NUL: HAProxy keeps text as C does.
@@ -196,36 +198,11 @@ fn pack(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
     })
 }
 
+/// As everywhere, but for text, of which the beginning is enough.
 fn to_ipv4(value: Value<'_>) -> Option<Ipv4Addr> {
     match value {
-        Value::Ipv4(address) => Some(address),
-        Value::Ipv6(address) => address.to_ipv4_mapped(),
-        Value::Int(number) => {
-            let low = number & i64::from(u32::MAX);
-            Some(Ipv4Addr::from_bits(u32::try_from(low).ok()?))
-        }
         Value::Str(text) => leading_ipv4(text),
-        Value::Bool(_) | Value::Bin(_) => None,
-    }
-}
-
-fn to_ipv6(value: Value<'_>) -> Option<Ipv6Addr> {
-    match value {
-        Value::Ipv6(address) => Some(address),
-        // Text that is an IPv4 address is none here, as in HAProxy.
-        Value::Str(text) => std::str::from_utf8(text).ok()?.parse().ok(),
-        Value::Ipv4(_) | Value::Int(_) => to_ipv4(value).map(|address| address.to_ipv6_mapped()),
-        Value::Bool(_) | Value::Bin(_) => None,
-    }
-}
-
-fn to_int(value: Value<'_>) -> Option<i64> {
-    match value {
-        Value::Bool(is) => Some(is.into()),
-        Value::Int(number) => Some(number),
-        Value::Ipv4(address) => Some(address.to_bits().into()),
-        Value::Str(text) => leading_number(text),
-        Value::Ipv6(_) | Value::Bin(_) => None,
+        _ => cast::ipv4(value),
     }
 }
 
@@ -249,26 +226,6 @@ fn leading_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
         rest = after;
     }
     Some(octets.into())
-}
-
-/// The number that text begins with, 0 where it begins with none; too large ones are the largest.
-/// `None`: there is no text.
-fn leading_number(text: &[u8]) -> Option<i64> {
-    let (digits, sign) = match text {
-        [] => return None,
-        [b'-', rest @ ..] => (rest, -1),
-        [b'+', rest @ ..] => (rest, 1),
-        _ => (text, 1),
-    };
-    let number =
-        digits
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .fold(0_i64, |number, digit| {
-                let digit = sign * i64::from(digit - b'0');
-                number.saturating_mul(10).saturating_add(digit)
-            });
-    Some(number)
 }
 
 /// Text on the stack: no address or number is longer.
