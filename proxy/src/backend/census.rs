@@ -3,49 +3,28 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::rules::scene::{Census, Millis};
+use crate::rules::table::Window;
 use crate::worker::Shared;
 
-/// Sessions per second: those of the current second, and of the one before it as far as the last
-/// 1000 ms reach into it.
+/// Sessions per second, by the window that stick tables count rates in.
 #[derive(Debug, Default)]
 pub struct SessionRate(Mutex<Window>);
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Window {
-    second: u64,
-    current: u64,
-    previous: u64,
-}
-
-impl Window {
-    fn turn(&mut self, now: Millis) {
-        let second = now.0 / 1000;
-        if second != self.second {
-            self.previous = if second == self.second + 1 {
-                self.current
-            } else {
-                0
-            };
-            self.current = 0;
-            self.second = second;
-        }
-    }
-}
+/// One second, in milliseconds.
+const SECOND: u32 = 1000;
 
 impl SessionRate {
     /// One more.
     pub fn count(&self, now: Millis) {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        window.turn(now);
-        window.current += 1;
+        window.add(1, now.low(), SECOND);
     }
 
     /// How many there were in the last second.
     #[must_use]
     pub fn get(&self, now: Millis) -> u64 {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        window.turn(now);
-        window.current + window.previous * (1000 - now.0 % 1000) / 1000
+        let window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        window.read(now.low(), SECOND)
     }
 }
 

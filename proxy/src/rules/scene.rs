@@ -33,6 +33,14 @@ bitflags::bitflags! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Millis(pub u64);
 
+impl Millis {
+    /// Its lower half, which wraps around after 49.7 days: enough for windows and ages.
+    #[must_use]
+    pub fn low(self) -> u32 {
+        (self.0 & u64::from(u32::MAX)) as u32
+    }
+}
+
 /// Bytes of one direction, as far as they have come; none has been passed on.
 #[derive(Debug, Clone, Copy)]
 pub struct Payload<'a> {

@@ -21,6 +21,7 @@ pub use key::{Key, can_be_key};
 pub use settings::{Periods, StoreSet, TableSettings};
 pub use shared::{Removal, Table};
 pub use tracked::Tracked;
+pub use window::Window;
 
 use std::sync::Arc;
 

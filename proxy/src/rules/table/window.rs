@@ -5,7 +5,7 @@
 
 /// Events of the current period and of the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Window {
+pub struct Window {
     /// When the current period began, in milliseconds; it wraps around after 49.7 days.
     pub(super) began: u32,
     /// Events of the current period.
@@ -16,7 +16,7 @@ pub(super) struct Window {
 
 impl Window {
     /// Counts `events` at `now`; returns those of the current period.
-    pub(super) fn add(&mut self, events: u64, now: u32, period: u32) -> u64 {
+    pub fn add(&mut self, events: u64, now: u32, period: u32) -> u64 {
         if self.current == 0 && self.previous == 0 {
             self.began = now;
         } else if now.wrapping_sub(self.began) >= period {
@@ -34,7 +34,8 @@ impl Window {
     }
 
     /// Events per period, as of `now`.
-    pub(super) fn read(&self, now: u32, period: u32) -> u64 {
+    #[must_use]
+    pub fn read(&self, now: u32, period: u32) -> u64 {
         let elapsed = u64::from(now.wrapping_sub(self.began));
         let period = u64::from(period);
         let (current, previous, remains) = if elapsed <= period {
