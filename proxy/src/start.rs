@@ -17,6 +17,7 @@ use crate::drain::{self, Control, Phase};
 use crate::net::listen::{self, Listening};
 use crate::observe::log::{LEVEL_NOTICE, Logger};
 use crate::offload::guard::attached::Guards;
+use crate::offload::guard::plan::Plan;
 use crate::offload::{self, guard};
 use crate::rules::table::{Table, Tables};
 use crate::sys::process;
@@ -51,7 +52,11 @@ pub struct Options {
 /// # Errors
 /// What kept it from starting, in words for the operator.
 pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<ExitCode> {
-    let plan = guard::compile::compile(&config).plan;
+    let plan = if config.global.guards.is_empty() {
+        Plan::default()
+    } else {
+        guard::compile::compile(&config).plan
+    };
     let global = config.global;
     let files = process::raise_file_limit(global.ulimit_n).context("raising the file limit")?;
     let places = global.maxconn.unwrap_or_else(|| {
@@ -89,7 +94,8 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         backends: config
             .backends
             .into_iter()
-            .map(|config| Arc::new(Backend::new(config, &contexts)))
+            .enumerate()
+            .map(|(index, config)| Arc::new(Backend::new(index, config, &contexts)))
             .collect(),
         availability,
         no_splice: options.no_splice,

@@ -66,6 +66,8 @@ impl Server {
 /// A backend and its connections.
 #[derive(Debug)]
 pub struct Backend {
+    /// Its index among the backends.
+    pub index: usize,
     /// Its section.
     pub config: model::Backend,
     /// Its servers.
@@ -80,7 +82,7 @@ pub struct Backend {
 impl Backend {
     /// Prepares a backend for use.
     #[must_use]
-    pub fn new(config: model::Backend, contexts: &Contexts) -> Self {
+    pub fn new(index: usize, config: model::Backend, contexts: &Contexts) -> Self {
         let servers: Vec<_> = config
             .servers
             .iter()
@@ -115,6 +117,7 @@ impl Backend {
             weights = usable(true).take(1).collect();
         }
         Self {
+            index,
             servers,
             active: Arc::default(),
             rate: SessionRate::default(),

@@ -31,7 +31,6 @@ pub struct Gate {
     frontend: Arc<FrontendState>,
     bind: usize,
     backend: Arc<Backend>,
-    backend_index: usize,
     server: Arc<Server>,
     session: Rc<RefCell<Session>>,
     proxy: Option<Box<Header>>,
@@ -103,11 +102,6 @@ impl Gate {
             frontend: Arc::clone(site.frontend),
             bind: site.bind,
             backend: Arc::clone(site.backend),
-            backend_index: site
-                .worker
-                .shared
-                .backend_by_name(site.backend.config.name.as_bytes())
-                .map_or(usize::MAX, |id| id.0),
             server: Arc::clone(site.server),
             session: Rc::clone(session),
             proxy,
@@ -175,7 +169,7 @@ impl Gate {
             proxy: self.proxy.as_deref(),
             tls: client.ssl(),
             backend: Some(Place {
-                index: self.backend_index,
+                index: self.backend.index,
                 name: &self.backend.config.name,
             }),
             server: Some(Place {
