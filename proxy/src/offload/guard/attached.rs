@@ -2,8 +2,8 @@
 //! go of the interface.
 
 use super::plan::Plan;
-use super::{Guard, GuardError, Mode};
-use crate::config::model::{GuardMode, GuardSetting};
+use super::{Guard, GuardError};
+use crate::config::model::GuardSetting;
 
 /// The guards of this process; dropping them detaches them.
 #[derive(Debug, Default)]
@@ -36,11 +36,7 @@ impl Guards {
     /// Tries again what was taken. `last`: it is not waited for any longer.
     pub fn retry(&mut self, last: bool) {
         for setting in std::mem::take(&mut self.waiting) {
-            let mode = setting.mode.map(|mode| match mode {
-                GuardMode::Native => Mode::Native,
-                GuardMode::Generic => Mode::Generic,
-            });
-            match Guard::attach(&setting.interface, mode, &self.plan) {
+            match Guard::attach(&setting.interface, setting.mode, &self.plan) {
                 Ok(guard) => {
                     let (interface, mode) = (&setting.interface, guard.mode());
                     tracing::info!(%interface, %mode, "guarded");

@@ -25,19 +25,11 @@ use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, XdpMode};
 use thiserror::Error;
 
+pub use crate::config::model::GuardMode as Mode;
 use crate::sys::interface;
 use plan::{Plan, PlanError};
 use program::Program;
 use view::{Counters, Refusal, View};
-
-/// Where on the interface's way the program runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// In the driver, before a packet has a buffer of the stack's.
-    Native,
-    /// In the stack, right behind the driver; any driver will do.
-    Generic,
-}
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
