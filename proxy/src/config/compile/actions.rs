@@ -8,8 +8,7 @@ use super::{Site, conditions, limits, missing};
 use crate::rules::action::{Action, Gpc, Operand, Part, Ruling};
 use crate::rules::expr::Expr;
 use crate::rules::ruleset::{Rule, Stage};
-use crate::rules::sample::Kind;
-use crate::rules::table::can_be_key;
+use crate::rules::table::{TableId, can_be_key};
 use crate::rules::vars::VarId;
 
 /// How a stage is called in messages.
@@ -180,28 +179,14 @@ impl Call<'_> {
     }
 
     fn track(&self, slot: usize) -> Result<Action, Fault> {
-        let (key, table) = match self.arguments {
-            [key] => (key, None),
-            [key, table, name] if table.text == "table" => (key, Some(name)),
-            [] => return Err(self.fault("expects a key")),
-            [_, extra, ..] => {
-                return Err(extra.fault(format!(
-                    "'{}' expects 'table <table>' after the key, got '{}'.",
-                    self.name.text, extra.text
-                )));
-            }
-        };
-        let expr = self.expression(key)?;
-        let facts = self
-            .site
-            .names
-            .table(table.map(Word::as_str), table.unwrap_or(key))?;
-        check_key(expr.kind(), facts.kind, key)?;
-        Ok(Action::Track {
-            slot,
-            key: expr,
-            table: facts.id,
-        })
+        let (key, table) = key(
+            self.arguments,
+            self.name,
+            &format!("'{}' expects 'table <table>' after the key", self.name.text),
+            self.stage,
+            self.site,
+        )?;
+        Ok(Action::Track { slot, key, table })
     }
 
     fn slot(&self, argument: Option<&str>) -> Result<usize, Fault> {
@@ -262,13 +247,33 @@ pub(super) fn check_needs(expr: &Expr, word: &Word, stage: Stage) -> Result<(), 
     )))
 }
 
-/// Refuses a key that can never become one of the table's.
-pub(super) fn check_key(key: Kind, table: Kind, word: &Word) -> Result<(), Fault> {
-    if can_be_key(key, table) {
-        return Ok(());
+/// Reads `<key> [table <table>]`, where the key can be one of the table's. `name` is what they belong
+/// to, `expected` begins the message where something else follows the key.
+pub(super) fn key(
+    words: &[Word],
+    name: &Word,
+    expected: &str,
+    stage: Stage,
+    site: &Site<'_>,
+) -> Result<(Expr, TableId), Fault> {
+    let (key, table) = match words {
+        [key] => (key, None),
+        [key, table, name] if table.text == "table" => (key, Some(name)),
+        [] => return Err(missing(name, "a key")),
+        [_, extra, ..] => {
+            return Err(extra.fault(format!("{expected}, got '{}'.", extra.text)));
+        }
+    };
+    let expr = Expr::compile(key, &site.names)?;
+    check_needs(&expr, key, stage)?;
+    let facts = site
+        .names
+        .table(table.map(Word::as_str), table.unwrap_or(key))?;
+    if !can_be_key(expr.kind(), facts.kind) {
+        return Err(key.fault(format!(
+            "the type of '{}' cannot be a key of a stick-table of this type.",
+            key.text
+        )));
     }
-    Err(word.fault(format!(
-        "the type of '{}' cannot be a key of a stick-table of this type.",
-        word.text
-    )))
+    Ok((expr, facts.id))
 }

@@ -181,7 +181,7 @@ fn one_line(
             back.servers.push(routes::use_server(line, site)?);
         }
         RuleKind::Stick if proxy.kind.has_back() => {
-            back.sticking.extend(routes::stick(line, site)?);
+            back.sticking.push(routes::stick(line, site)?);
         }
         RuleKind::UseBackend | RuleKind::UseServer | RuleKind::Stick => {}
     }
@@ -237,7 +237,7 @@ fn warn_about_delays(
     }
 }
 
-/// The word after the last of `words`, for what is missing there.
+/// What to say where a line ends too early.
 fn missing(keyword: &Word, what: &str) -> Fault {
     keyword.fault(format!("'{}' expects {what}.", keyword.text))
 }

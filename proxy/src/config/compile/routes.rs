@@ -60,7 +60,7 @@ pub(super) fn use_server(line: &RuleLine, site: &Site<'_>) -> Result<ServerRoute
 }
 
 /// Compiles a `stick` line. `stick on` is a `match` and a `store-request` in one.
-pub(super) fn stick(line: &RuleLine, site: &Site<'_>) -> Result<Option<Stick>, Fault> {
+pub(super) fn stick(line: &RuleLine, site: &Site<'_>) -> Result<Stick, Fault> {
     let (words, condition) = conditions::split(&line.words);
     let Some((what, rest)) = words.split_first() else {
         return Err(missing(&line.keyword, "'on', 'match' or 'store-request'"));
@@ -80,29 +80,22 @@ pub(super) fn stick(line: &RuleLine, site: &Site<'_>) -> Result<Option<Stick>, F
             )));
         }
     };
-    let (key, table) = match rest {
-        [key] => (key, None),
-        [key, table, name] if table.text == "table" => (key, Some(name)),
-        [] => return Err(missing(what, "a key")),
-        [_, extra, ..] => {
-            return Err(extra.fault(format!(
-                "'stick {}' expects 'table <table>', 'if' or 'unless' after the key, got '{}'.",
-                what.text, extra.text
-            )));
-        }
-    };
-    let expr = Expr::compile(key, &site.names)?;
-    actions::check_needs(&expr, key, Stage::Choice)?;
-    let facts = site
-        .names
-        .table(table.map(Word::as_str), table.unwrap_or(key))?;
-    actions::check_key(expr.kind(), facts.kind, key)?;
-    Ok(Some(Stick {
+    let (key, table) = actions::key(
+        rest,
+        what,
+        &format!(
+            "'stick {}' expects 'table <table>', 'if' or 'unless' after the key",
+            what.text
+        ),
+        Stage::Choice,
+        site,
+    )?;
+    Ok(Stick {
         purpose,
-        key: expr,
-        table: facts.id,
+        key,
+        table,
         when: conditions::when(condition, line, Stage::Choice, "'stick' rule", site)?,
-    }))
+    })
 }
 
 fn only<'a>(words: &'a [Word], line: &RuleLine, what: &str) -> Result<&'a Word, Fault> {
