@@ -72,12 +72,6 @@ impl Accounts {
             books.settle(now);
         }
     }
-
-    /// Whether there is anything to account for.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.open.borrow().is_empty()
-    }
 }
 
 impl Account<'_> {

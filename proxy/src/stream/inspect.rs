@@ -5,10 +5,11 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::channel::buffer::Buffer;
-use crate::conn::data::Status;
+use crate::conn::data::{Status, Transfer};
 use crate::handshake::incoming::Incoming;
 use crate::handshake::tcp_rules::carry_out;
 use crate::rules::action::Ruling;
@@ -98,29 +99,20 @@ pub async fn request(inspection: Inspection<'_>, incoming: &mut Incoming) -> Res
         }
         let until = if tried { deadline } else { None };
         tried = true;
-        match more(incoming, worker, room, until).await {
-            Ok(More::Bytes) => {}
-            Ok(More::Nothing) => {}
-            Ok(More::End) => ended = true,
-            Err(error) => return Err(Refused::Client(error)),
-        }
+        ended |= more(incoming, worker, room, until)
+            .await
+            .map_err(Refused::Client)?;
     }
 }
 
-/// What a read brought.
-enum More {
-    Bytes,
-    Nothing,
-    End,
-}
-
-/// Reads what comes next; without `until` only what is there already.
+/// Reads what comes next until then; without `until` only what is there already. Whether the client
+/// has ended.
 async fn more(
     incoming: &mut Incoming,
     worker: &Worker,
     room: usize,
     until: Option<Instant>,
-) -> io::Result<More> {
+) -> io::Result<bool> {
     let Incoming {
         connection,
         received,
@@ -128,36 +120,28 @@ async fn more(
     } = incoming;
     make_room(received, worker, room);
     let Some(until) = until else {
-        let transfer = connection.try_now(|data, socket| data.to_buf(socket, received));
-        if let Some(error) = transfer.error {
-            return Err(error);
-        }
-        return Ok(if transfer.status.contains(Status::SHUT_IN) {
-            More::End
-        } else if transfer.bytes > 0 {
-            More::Bytes
-        } else {
-            More::Nothing
-        });
+        return ended(connection.try_now(|data, socket| data.to_buf(socket, received)));
     };
     let read = poll_fn(|cx| {
         loop {
             let polled = connection.poll_in(cx, |data, socket| data.to_buf(socket, received));
-            let transfer = std::task::ready!(polled)?;
-            if let Some(error) = transfer.error {
-                return std::task::Poll::Ready(Err(error));
-            }
-            if transfer.status.contains(Status::SHUT_IN) {
-                return std::task::Poll::Ready(Ok(More::End));
-            }
-            if transfer.bytes > 0 {
-                return std::task::Poll::Ready(Ok(More::Bytes));
+            let transfer = ready!(polled)?;
+            let nothing = transfer.bytes == 0 && transfer.error.is_none();
+            if !nothing || transfer.status.contains(Status::SHUT_IN) {
+                return Poll::Ready(ended(transfer));
             }
         }
     });
     tokio::time::timeout_at(until.into(), read)
         .await
-        .unwrap_or(Ok(More::Nothing))
+        .unwrap_or(Ok(false))
+}
+
+fn ended(transfer: Transfer) -> io::Result<bool> {
+    match transfer.error {
+        Some(error) => Err(error),
+        None => Ok(transfer.status.contains(Status::SHUT_IN)),
+    }
 }
 
 /// Room for as much as rules may look at.

@@ -28,8 +28,8 @@ pub(crate) fn line(
     let name = keyword.as_str();
     match name {
         "acl" => keep(RuleKind::Acl, args, 0, proxy),
-        "tcp-request" => tcp_request(args, proxy, context),
-        "tcp-response" => tcp_response(args, proxy, context),
+        "tcp-request" => tcp_request(args, proxy),
+        "tcp-response" => tcp_response(args, proxy),
         "use_backend" => {
             not_in_defaults(args, proxy)?;
             args.first("a backend name")?;
@@ -51,22 +51,22 @@ pub(crate) fn line(
     }
 }
 
-fn tcp_request(args: Args<'_>, proxy: &mut Proxy, context: &mut Context<'_>) -> Result<(), Fault> {
+fn tcp_request(args: Args<'_>, proxy: &mut Proxy) -> Result<(), Fault> {
     const EXPECTED: &str = "'inspect-delay', 'connection', 'session' or 'content'";
     let stage = args.first(EXPECTED)?;
-    let (kind, side) = match stage.as_str() {
+    let kind = match stage.as_str() {
         "inspect-delay" => {
             proxy.settings.rules.request_delay = delay(args)?;
             return Ok(());
         }
-        "connection" => (RuleKind::Connection, Side::Front),
-        "session" => (RuleKind::Session, Side::Front),
-        "content" => (RuleKind::Request, Side::Any),
+        "connection" => RuleKind::Connection,
+        "session" => RuleKind::Session,
+        "content" => RuleKind::Request,
         other => {
             return Err(stage.fault(format!("'tcp-request' expects {EXPECTED} (got '{other}').")));
         }
     };
-    if side == Side::Front && !proxy.kind.has_front() {
+    if kind != RuleKind::Request && !proxy.kind.has_front() {
         return Err(stage.fault(format!(
             "'tcp-request {}' is not allowed because {} '{}' is not a frontend.",
             stage.text,
@@ -79,11 +79,10 @@ fn tcp_request(args: Args<'_>, proxy: &mut Proxy, context: &mut Context<'_>) -> 
             "'tcp-request' rules are only allowed in 'defaults' sections that have a name.",
         ));
     }
-    let _ = context;
     keep(kind, args, 1, proxy)
 }
 
-fn tcp_response(args: Args<'_>, proxy: &mut Proxy, context: &mut Context<'_>) -> Result<(), Fault> {
+fn tcp_response(args: Args<'_>, proxy: &mut Proxy) -> Result<(), Fault> {
     const EXPECTED: &str = "'inspect-delay' or 'content'";
     let stage = args.first(EXPECTED)?;
     match stage.as_str() {
@@ -99,7 +98,6 @@ fn tcp_response(args: Args<'_>, proxy: &mut Proxy, context: &mut Context<'_>) ->
                     proxy.name
                 )));
             }
-            let _ = context;
             keep(RuleKind::Response, args, 1, proxy)
         }
         other => Err(stage.fault(format!(
