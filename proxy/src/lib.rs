@@ -4,6 +4,7 @@
 //! server from `backend`, `channel` carries, `offload` takes over. `ARCHITECTURE.md` says who may
 //! call whom.
 
+pub mod admin;
 pub mod backend;
 pub mod channel;
 pub mod cli;

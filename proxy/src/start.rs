@@ -11,6 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::Instant;
 
+use crate::admin::operator::Operator;
+use crate::admin::{self, socket};
 use crate::backend::Backend;
 use crate::config::model::{Config, Global, LogTarget, OffloadMode};
 use crate::drain::{self, Control, Phase};
@@ -80,6 +82,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
             .chain(config.backends.iter().map(|b| b.offload)),
     );
     let availability = Arc::new(offload::start(&global, wanted));
+    let api = socket::open(&global.stats_sockets)?;
     let guards = Guards::attach(&global.guards, plan);
     confine(&global)?;
     let tag = global.log_tag.clone().unwrap_or_else(|| "underpass".into());
@@ -117,6 +120,8 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         Signals::new().context("installing signal handlers")?
     };
     let threads = start_workers(&shared, listening, &logger, &drain, &requests)?;
+    let operator = Operator::new(shared.clone(), logger.clone(), requests.clone());
+    let admin = admin::start(operator, api, drain.clone()).context("starting the admin thread")?;
     announce(listeners, workers, options);
     for frontend in &shared.frontends {
         let text = format!("Proxy {} started.", frontend.config.name);
@@ -126,6 +131,8 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
     let outcome = runtime.block_on(supervise(
         signals, &control, &requests, &shared, contexts, guards, threads,
     ));
+    // It has nothing to wait for once the workers have ended.
+    let _ = admin.join();
     let dropped = logger.dropped();
     if dropped > 0 {
         tracing::warn!(dropped, "log lines were dropped");

@@ -1,15 +1,14 @@
 //! A worker: one thread, one runtime, its own listening sockets. A connection lives and dies on
 //! the worker that accepted it.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, broadcast};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
@@ -22,13 +21,16 @@ use crate::drain::{Drain, Phase};
 use crate::handshake::turns::Turns;
 use crate::net::accept::Acceptor;
 use crate::net::listen::Listening;
+use crate::observe::counters::Counters;
 use crate::observe::log::{Concurrency, Logger, StreamLine};
-use crate::observe::record::{FlowRecord, Termination};
+use crate::observe::record::Termination;
+use crate::observe::session_view::SessionView;
 use crate::offload::Availability;
 use crate::rules::run::{Scratch, Setting};
 use crate::rules::scene::{Millis, Place};
 use crate::rules::table::Tables;
 use crate::stream::account::{self, Accounts};
+use crate::stream::living::{Living, LivingStream, Whom};
 use crate::stream::serve::{self, Accepted};
 use crate::tls::{BindContext, Contexts};
 
@@ -53,8 +55,8 @@ pub struct FrontendState {
     pub binds: Vec<BindState>,
     /// The sessions that it accepts.
     pub rate: SessionRate,
-    /// Connections that rules refused before they became sessions.
-    pub denied: AtomicU64,
+    /// Its counters.
+    pub counters: Counters,
 }
 
 /// A `bind` address, as all workers share it.
@@ -102,7 +104,7 @@ impl FrontendState {
         Self {
             index,
             rate: SessionRate::default(),
-            denied: AtomicU64::new(0),
+            counters: Counters::default(),
             binds: binds.collect(),
             logs: config.log.targets.clone().into(),
             active: Arc::default(),
@@ -165,48 +167,16 @@ impl Clock {
 }
 
 /// A request to every worker.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Request {
     /// Write a line per living stream to standard error.
     ShowLiving,
-}
-
-/// The streams that live on a worker.
-#[derive(Debug, Default)]
-pub struct Living {
-    streams: RefCell<BTreeMap<u64, LivingStream>>,
-}
-
-type LivingStream = (Rc<FlowRecord>, Arc<FrontendState>);
-
-impl Living {
-    /// Counts a stream as living until the guard is dropped.
-    pub fn enter(
-        self: &Rc<Self>,
-        record: &Rc<FlowRecord>,
-        frontend: &Arc<FrontendState>,
-    ) -> LivingGuard {
-        self.streams
-            .borrow_mut()
-            .insert(record.id, (record.clone(), frontend.clone()));
-        LivingGuard {
-            living: self.clone(),
-            id: record.id,
-        }
-    }
-}
-
-/// Takes a stream off the list of the living.
-#[derive(Debug)]
-pub struct LivingGuard {
-    living: Rc<Living>,
-    id: u64,
-}
-
-impl Drop for LivingGuard {
-    fn drop(&mut self) {
-        self.living.streams.borrow_mut().remove(&self.id);
-    }
+    /// Say what lives here.
+    Sessions(UnboundedSender<Vec<SessionView>>),
+    /// End streams; how many were ended is the answer.
+    Kill(Whom, Termination, UnboundedSender<usize>),
+    /// Bring all counters up to now.
+    Settle(UnboundedSender<()>),
 }
 
 /// What belongs to one worker.
@@ -325,7 +295,7 @@ async fn supervise(
                 }
             }
             request = requests.recv() => match request {
-                Ok(Request::ShowLiving) => worker.show_living(),
+                Ok(request) => worker.obey(request),
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
@@ -345,15 +315,35 @@ impl Shared {
 }
 
 impl Worker {
+    /// Answers whose asker is gone are not missed.
+    fn obey(&self, request: Request) {
+        match request {
+            Request::ShowLiving => self.show_living(),
+            Request::Sessions(answer) => {
+                let now = Instant::now();
+                let living = self.living.list();
+                let views = living.iter().map(|stream| SessionView::of(stream, now));
+                let _ = answer.send(views.collect());
+            }
+            Request::Kill(whom, termination, answer) => {
+                let _ = answer.send(self.living.kill(whom, termination));
+            }
+            Request::Settle(answer) => {
+                self.accounts.settle(self.shared.clock.now());
+                let _ = answer.send(());
+            }
+        }
+    }
+
     fn show_living(&self) {
-        for (record, frontend) in self.living.streams.borrow().values() {
+        for LivingStream { record, frontend } in &self.living.list() {
             let line = StreamLine::new(record, None, self.concurrency(frontend), Instant::now());
             self.logger.live(line);
         }
     }
 
     fn log_killed(&self) {
-        for (record, frontend) in self.living.streams.borrow().values() {
+        for LivingStream { record, frontend } in &self.living.list() {
             if frontend.config.log.tcplog {
                 let line = StreamLine::new(
                     record,

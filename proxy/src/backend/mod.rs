@@ -2,14 +2,19 @@
 
 pub mod balance;
 pub mod census;
+pub mod health;
+pub mod names;
+pub mod standing;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::config::model;
+use crate::config::model::{self, ServerAddress};
+use crate::observe::counters::Counters;
 use crate::tls::{Contexts, ServerContext};
 use balance::roundrobin::RoundRobin;
 use census::SessionRate;
+use standing::{Standing, Takes};
 
 /// Counts living things; a [`Held`] takes its one back when it is dropped.
 #[derive(Debug, Default)]
@@ -53,13 +58,30 @@ pub struct Server {
     pub id: u32,
     /// Its place in its backend.
     pub index: usize,
+    /// Where it is now.
+    pub address: RwLock<ServerAddress>,
+    /// Its state. Only [`crate::admin::operator::Operator`] changes it.
+    pub standing: Mutex<Standing>,
+    /// The streams that it gets.
+    pub rate: SessionRate,
+    /// Its counters.
+    pub counters: Counters,
+    /// What its standing comes to, for workers.
+    open: AtomicBool,
 }
 
 impl Server {
-    /// Whether it takes new streams.
+    /// Whether streams that have to go there may.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        !self.config.disabled
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Where it is now.
+    #[must_use]
+    pub fn address(&self) -> ServerAddress {
+        let address = self.address.read();
+        address.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -76,6 +98,8 @@ pub struct Backend {
     pub active: Arc<Gauge>,
     /// The sessions that it gets.
     pub rate: SessionRate,
+    /// Its counters.
+    pub counters: Counters,
     balance: Mutex<RoundRobin>,
 }
 
@@ -88,7 +112,13 @@ impl Backend {
             .iter()
             .enumerate()
             .map(|(index, server)| {
+                let standing = Standing::new(server);
                 Arc::new(Server {
+                    open: AtomicBool::new(standing.takes().open),
+                    standing: Mutex::new(standing),
+                    address: RwLock::new(server.address.clone()),
+                    rate: SessionRate::default(),
+                    counters: Counters::default(),
                     index,
                     id: server
                         .id
@@ -121,8 +151,16 @@ impl Backend {
             servers,
             active: Arc::default(),
             rate: SessionRate::default(),
+            counters: Counters::default(),
             balance: Mutex::new(RoundRobin::new(weights)),
             config,
+        }
+    }
+
+    /// From now on a server takes this.
+    pub fn apply(&self, server: usize, takes: Takes) {
+        if let Some(server) = self.servers.get(server) {
+            server.open.store(takes.open, Ordering::Relaxed);
         }
     }
 

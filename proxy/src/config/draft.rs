@@ -1,5 +1,7 @@
 //! What the sections say, before names are resolved and `listen` is split.
 
+pub(crate) mod check;
+pub(crate) mod names;
 pub(crate) mod rules;
 pub(crate) mod tls;
 
@@ -15,6 +17,8 @@ use super::model::{
     SocketOptions, SpliceHint, Timeouts,
 };
 use crate::rules::table::TableSettings;
+use check::{CheckSettings, CheckWords};
+use names::NameWords;
 use rules::RuleSettings;
 use tls::{SendProxyWords, ServerTlsWords, TlsDefaults};
 
@@ -116,6 +120,13 @@ pub(crate) struct Settings {
     pub(crate) logasap: bool,
     pub(crate) default_backend: Option<Word>,
     pub(crate) balance: Balance,
+    /// `fullconn`
+    pub(crate) fullconn: Option<usize>,
+    /// `rate-limit sessions`
+    pub(crate) session_rate: Option<u32>,
+    /// `option allbackups`
+    pub(crate) all_backups: bool,
+    pub(crate) check: CheckSettings,
     pub(crate) retries: u32,
     pub(crate) redispatch: Option<i32>,
     pub(crate) abortonclose: bool,
@@ -151,6 +162,10 @@ impl Default for Settings {
             logasap: false,
             default_backend: None,
             balance: Balance::default(),
+            fullconn: None,
+            session_rate: None,
+            all_backups: false,
+            check: CheckSettings::default(),
             retries: DEFAULT_RETRIES,
             redispatch: None,
             abortonclose: false,
@@ -181,6 +196,10 @@ pub(crate) struct ServerSettings {
     pub(crate) weight: u16,
     pub(crate) backup: bool,
     pub(crate) maxconn: Option<usize>,
+    pub(crate) minconn: Option<usize>,
+    pub(crate) maxqueue: Option<usize>,
+    pub(crate) check: CheckWords,
+    pub(crate) names: NameWords,
     pub(crate) disabled: bool,
     pub(crate) source: Option<SocketAddr>,
     pub(crate) tls: ServerTlsWords,
@@ -195,6 +214,10 @@ impl Default for ServerSettings {
             weight: 1,
             backup: false,
             maxconn: None,
+            minconn: None,
+            maxqueue: None,
+            check: CheckWords::default(),
+            names: NameWords::default(),
             disabled: false,
             source: None,
             tls: ServerTlsWords::default(),

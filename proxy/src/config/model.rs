@@ -3,6 +3,8 @@
 //! Nothing here refers back to text except through [`Position`]; every name is resolved, every
 //! `listen` is split into a frontend and a backend of the same name, every default is filled in.
 
+pub mod check;
+pub mod names;
 pub mod remote;
 pub mod rules;
 pub mod tls;
@@ -45,6 +47,8 @@ pub struct Config {
     pub frontends: Vec<Frontend>,
     /// `backend` sections and the back half of `listen` sections, in file order.
     pub backends: Vec<Backend>,
+    /// `resolvers` sections.
+    pub resolvers: Vec<names::Resolvers>,
     /// Stick tables.
     pub tables: Vec<crate::rules::table::TableSettings>,
 }
@@ -399,6 +403,8 @@ pub struct Frontend {
     pub default_backend: Option<BackendId>,
     /// `maxconn`; `None`: no limit but the global one.
     pub maxconn: Option<usize>,
+    /// `rate-limit sessions`: most new connections per second.
+    pub session_rate: Option<u32>,
     /// `backlog`.
     pub backlog: Option<u32>,
     /// Timeouts (only the client's side is meaningful here).
@@ -438,6 +444,13 @@ pub struct Backend {
     pub balance: Balance,
     /// Timeouts (connect, server, queue, tunnel, server-fin, check).
     pub timeouts: Timeouts,
+    /// `fullconn`: the streams at which servers take their `maxconn`; `None`: a tenth of what the
+    /// frontends may send here.
+    pub fullconn: Option<usize>,
+    /// `option allbackups`: all backup servers serve, not only the first.
+    pub all_backups: bool,
+    /// What it says of its servers' checks.
+    pub health: check::BackendHealth,
     /// `retries`.
     pub retries: u32,
     /// `option redispatch [n]`: `None` off; `Some(n)` as HAProxy defines n (default -1).
@@ -515,6 +528,14 @@ pub struct Server {
     pub backup: bool,
     /// `maxconn`; `None`: unlimited.
     pub maxconn: Option<usize>,
+    /// `minconn`: the limit while the backend is idle; `None`: `maxconn` at any time.
+    pub minconn: Option<usize>,
+    /// `maxqueue`: most streams in its own queue; `None`: unlimited.
+    pub maxqueue: Option<usize>,
+    /// Its checks.
+    pub health: check::ServerHealth,
+    /// Its host name.
+    pub naming: names::ServerName,
     /// `disabled`.
     pub disabled: bool,
     /// `id`.

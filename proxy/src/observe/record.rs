@@ -12,6 +12,8 @@ use std::time::{Instant, SystemTime};
 
 use crate::conn::Side;
 use crate::conn::end::{EndHistory, Layer, Reason};
+use crate::stream::interface::State;
+use crate::stream::living::{KillSwitch, ServerAt};
 
 /// What moves a direction's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -168,6 +170,18 @@ impl Termination {
     pub const REQUEST_REFUSED: Self = Self('P', 'R');
     /// A rule refused what the server sent.
     pub const RESPONSE_REFUSED: Self = Self('P', 'D');
+    /// No place was free in time.
+    pub const QUEUE_TIMEOUT: Self = Self('s', 'Q');
+    /// The client left while it waited for a place.
+    pub const CLIENT_GONE_QUEUED: Self = Self('C', 'Q');
+    /// The queue was full.
+    pub const QUEUE_FULL: Self = Self('S', 'Q');
+    /// The client waited too long for another attempt.
+    pub const CLIENT_IDLE_RETRYING: Self = Self('c', 'C');
+    /// The server was marked down, and its streams are not to outlive that.
+    pub const SERVER_DOWN: Self = Self('D', 'D');
+    /// A server of the main group came back, and backup servers' streams are to move.
+    pub const BACKUP_LEFT: Self = Self('U', 'D');
     /// The client left during the connection to the server.
     pub const CLIENT_GONE_CONNECTING: Self = Self('C', 'C');
     /// The proxy itself ended it: it was stopped.
@@ -232,6 +246,16 @@ pub struct FlowRecord {
     pub down: Rc<DirectionRecord>,
     /// Connection attempts beyond the first.
     pub retries: Cell<u32>,
+    /// Its server, once chosen.
+    pub place: Cell<Option<ServerAt>>,
+    /// How many streams it found before it in the queues of its server and of its backend.
+    pub queued: Cell<[u32; 2]>,
+    /// It was sent to another server than the one it was meant for.
+    pub redispatched: Cell<bool>,
+    /// Where its server's side stands.
+    pub state: Cell<State>,
+    /// Ends it from outside.
+    pub kill: KillSwitch,
     /// How urgent its line is.
     pub log_level: Cell<LogLevel>,
     /// Why it is not on the path that was asked for.

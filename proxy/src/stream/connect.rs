@@ -344,7 +344,7 @@ enum Address {
 
 fn address(approach: &Approach<'_>, server: &Server) -> io::Result<Address> {
     let config = &server.config;
-    Ok(match &config.address {
+    Ok(match &server.address() {
         ServerAddress::Inet(address) => {
             let destination = follows(config)
                 .then(|| approach.client.local_address())

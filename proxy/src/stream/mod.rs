@@ -9,6 +9,7 @@ pub mod idle;
 pub mod inspect;
 pub mod interface;
 pub mod introduction;
+pub mod living;
 pub mod route;
 pub mod serve;
 pub mod transfer;

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use socket2::SockAddr;
@@ -172,6 +171,11 @@ fn record(
         up: Rc::new(DirectionRecord::default()),
         down: Rc::new(DirectionRecord::default()),
         retries: std::cell::Cell::new(0),
+        place: std::cell::Cell::new(None),
+        queued: Default::default(),
+        redispatched: Default::default(),
+        state: Default::default(),
+        kill: Default::default(),
         log_level: Default::default(),
         why: std::cell::Cell::new(None),
         ends: Default::default(),
@@ -204,7 +208,7 @@ fn refused(
 ) {
     // What a rule refuses is counted, and not logged.
     if matches!(ended, Ended::Denied) {
-        frontend.denied.fetch_add(1, Ordering::Relaxed);
+        frontend.counters.denied_connections.one();
     }
     let Ended::Failed {
         failure,

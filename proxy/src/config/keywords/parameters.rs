@@ -148,8 +148,6 @@ pub(crate) const SERVER: Scope = Scope {
         "inter=",
         "interface=",
         "log-proto=",
-        "maxqueue=",
-        "minconn=",
         "namespace=",
         "no-agent-check",
         "no-check",

@@ -11,6 +11,8 @@ use super::super::draft::tls::TlsWords;
 use super::super::draft::{Draft, Kind, Proxy, ServerLine, ServerSettings};
 use super::super::keywords;
 use super::super::lexer::Word;
+use super::super::model::check::ServerHealth;
+use super::super::model::names::ServerName;
 use super::super::model::remote::{Agent, AgentServer, Allowed};
 use super::super::model::tls::{Authorities, ServerTls, SniExpression, TlsParameters};
 use super::super::model::{Mode, Server, ServerAddress, ServerPort};
@@ -92,6 +94,10 @@ fn server(
         weight: 1,
         backup: false,
         maxconn: None,
+        minconn: None,
+        maxqueue: None,
+        health: ServerHealth::default(),
+        naming: ServerName::default(),
         disabled: false,
         id: None,
         source: None,

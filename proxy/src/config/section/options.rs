@@ -40,6 +40,7 @@ pub(crate) fn line(
         "clitcpka" => set(&mut settings.client_socket.keepalive, on, Side::Front),
         "srvtcpka" => set(&mut settings.server_socket.keepalive, on, Side::Back),
         "abortonclose" => set(&mut settings.abortonclose, on, Side::Back),
+        "allbackups" => set(&mut settings.all_backups, on, Side::Back),
         "independent-streams" => set(&mut settings.independent_streams, on, Side::Any),
         "splice-auto" => set(&mut settings.splice.auto, on, Side::Any),
         "splice-request" => set(&mut settings.splice.request, on, Side::Any),

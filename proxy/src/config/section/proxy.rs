@@ -253,6 +253,13 @@ fn setting(args: Args<'_>, proxy: &mut Proxy, context: &mut Context<'_>) -> Resu
             proxy.settings.default_backend = Some(args.first("a backend name")?.clone());
             side = Side::Front;
         }
+        "fullconn" => {
+            let word = args.first("an integer argument")?;
+            let value = units::integer(name, word, 0..=i32::MAX as usize)?;
+            proxy.settings.fullconn = (value > 0).then_some(value);
+            side = Side::Back;
+        }
+        "rate-limit" => return rate_limit(args, proxy, context),
         "retries" => {
             let word = args.first("an integer argument (dispatch counts for one)")?;
             proxy.settings.retries = units::integer(name, word, 0..=i32::MAX.unsigned_abs())?;
@@ -280,6 +287,28 @@ fn setting(args: Args<'_>, proxy: &mut Proxy, context: &mut Context<'_>) -> Resu
     }
     args.at_most(1)?;
     warn_if_ignored(proxy, name, keyword, side, context);
+    Ok(())
+}
+
+/// `rate-limit sessions <rate>`
+fn rate_limit(args: Args<'_>, proxy: &mut Proxy, context: &mut Context<'_>) -> Result<(), Fault> {
+    let keyword = args.keyword();
+    let what = args.first("'sessions'")?;
+    if what.text != "sessions" {
+        return Err(what.fault(format!(
+            "'rate-limit' only supports 'sessions' (got '{}').",
+            what.text
+        )));
+    }
+    let Some(word) = args.get(2) else {
+        return Err(
+            what.fault("'rate-limit sessions' expects an integer value (in sessions/second).")
+        );
+    };
+    let rate = units::integer("rate-limit sessions", word, 0..=i32::MAX.unsigned_abs())?;
+    proxy.settings.session_rate = (rate > 0).then_some(rate);
+    args.at_most(2)?;
+    warn_if_ignored(proxy, "rate-limit sessions", keyword, Side::Front, context);
     Ok(())
 }
 

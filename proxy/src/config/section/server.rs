@@ -12,10 +12,7 @@ use super::super::model::remote::RemoteAddress;
 use super::super::model::{Server, ServerAddress, ServerPort};
 use super::super::units;
 use super::proxy::check_name;
-use super::{Args, Context, bind, server_tls, source};
-
-/// HAProxy's largest weight.
-const MAX_WEIGHT: u16 = 256;
+use super::{Args, Context, bind, server_check, server_limits, server_names, server_tls, source};
 
 /// Reads a `server` line.
 pub(crate) fn line(
@@ -89,6 +86,10 @@ pub(crate) fn line(
         weight: settings.weight,
         backup: settings.backup,
         maxconn: settings.maxconn,
+        minconn: settings.minconn,
+        maxqueue: settings.maxqueue,
+        health: settings.check.health(),
+        naming: settings.names.naming(),
         disabled: settings.disabled,
         id: said.id.map(|(id, _)| id),
         source: settings.source,
@@ -203,15 +204,10 @@ fn parameters(words: &[Word], settings: &mut ServerSettings, context: &mut Conte
     let mut said = Said::default();
     bind::parameters(words, &keywords::SERVER, context, |name, value, context| {
         match name.as_str() {
-            "weight" => settings.weight = units::integer("weight", value, 0..=MAX_WEIGHT)?,
             "backup" => settings.backup = true,
             "no-backup" => settings.backup = false,
             "disabled" => settings.disabled = true,
             "enabled" => settings.disabled = false,
-            "maxconn" => {
-                let maxconn = units::integer("maxconn", value, 0..=i32::MAX as usize)?;
-                settings.maxconn = (maxconn > 0).then_some(maxconn);
-            }
             "id" => {
                 let number = units::integer("id", value, 1..=i32::MAX.unsigned_abs())?;
                 said.id = Some((number, value.position.clone()));
@@ -221,6 +217,9 @@ fn parameters(words: &[Word], settings: &mut ServerSettings, context: &mut Conte
             "source" => {
                 settings.source = Some(source::address(value, context)?);
             }
+            _ if server_limits::parameter(name, value, settings)?
+                || server_check::parameter(name, value, settings, context)?
+                || server_names::parameter(name, value, settings, context)? => {}
             _ => {
                 if !server_tls::parameter(name, value, settings, context)? {
                     return Err(keywords::SERVER.refuse(name));

@@ -19,7 +19,7 @@ listen a
     server s 192.0.2.1:80 wieght 3 weight 999
     server s 192.0.2.2:80
     cookie x
-    fullconn 20
+    dispatch 127.0.0.1:20
     opton tcplog
     option tcplgo
     balance leastconn
@@ -45,7 +45,7 @@ peers c
         "12:43 'weight' expects an integer between 0 and 256 (got '999')",
         "13:12 proxy 'a', another server named 's' was already defined at line 12",
         "14:5 'cookie' in 'listen' section only makes sense for HTTP",
-        "15:5 'fullconn' in 'listen' section is known to HAProxy but not available in this version.",
+        "15:5 'dispatch' in 'listen' section is known to HAProxy but not available in this version.",
         "16:5 unknown keyword 'opton' in 'listen' section; did you mean 'option' maybe ?",
         "17:12 unknown keyword 'tcplgo' after 'option'; did you mean 'tcplog' maybe ?",
         "18:13 'leastconn' after 'balance' is known to HAProxy but not available in this version.",
@@ -76,7 +76,7 @@ fn keywords_of_haproxy_say_why_they_are_refused() {
         ("listen", "http-request deny", "only makes sense for HTTP"),
         (
             "listen",
-            "rate-limit sessions 5",
+            "email-alert level notice",
             "not available in this version",
         ),
         ("listen", "option httplog", "only makes sense for HTTP"),

@@ -1,0 +1,91 @@
+//! What is counted of frontends, backends and servers, as all workers count it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows, or a highest value.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// One more.
+    pub fn one(&self) {
+        self.add(1);
+    }
+
+    /// Keeps the greater.
+    pub fn raise(&self, to: u64) {
+        if to > self.get() {
+            self.0.fetch_max(to, Ordering::Relaxed);
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Replaces the number.
+    pub fn set(&self, to: u64) {
+        self.0.store(to, Ordering::Relaxed);
+    }
+}
+
+/// The counters of a frontend, a backend or a server; what makes no sense for one stays 0. The
+/// words in parentheses are HAProxy's columns.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections accepted (`conn_tot`).
+    pub connections: Count,
+    /// Streams (`stot`).
+    pub sessions: Count,
+    /// Most streams at once (`smax`).
+    pub sessions_max: Count,
+    /// Most streams in a second (`rate_max`).
+    pub rate_max: Count,
+    /// Bytes from clients (`bin`) of streams that have ended, or were accounted for.
+    pub bytes_in: Count,
+    /// Bytes to clients (`bout`), likewise.
+    pub bytes_out: Count,
+    /// Streams that a request rule refused (`dreq`).
+    pub denied_requests: Count,
+    /// Streams that a response rule refused (`dresp`).
+    pub denied_responses: Count,
+    /// Streams whose clients failed before they had asked for anything (`ereq`).
+    pub failed_requests: Count,
+    /// Connections that a connection rule refused (`dcon`).
+    pub denied_connections: Count,
+    /// Connections that a session rule refused (`dses`).
+    pub denied_sessions: Count,
+    /// Streams for which no server was reached (`econ`).
+    pub failed_connections: Count,
+    /// Streams whose server failed them later (`eresp`).
+    pub failed_responses: Count,
+    /// Retries (`wretr`).
+    pub retries: Count,
+    /// Redispatches (`wredis`).
+    pub redispatches: Count,
+    /// Streams that their clients aborted (`cli_abrt`).
+    pub client_aborts: Count,
+    /// Streams that their servers aborted (`srv_abrt`).
+    pub server_aborts: Count,
+    /// Streams that balance sent here (`lbtot`).
+    pub balanced: Count,
+    /// Longest queue (`qmax`).
+    pub queued_max: Count,
+    /// Milliseconds waited in queues, summed over the streams of [`Counters::timed`].
+    pub queue_time: Count,
+    /// Milliseconds for connections, likewise.
+    pub connect_time: Count,
+    /// Milliseconds in all, likewise.
+    pub total_time: Count,
+    /// Streams whose times were added.
+    pub timed: Count,
+    /// When the last stream came, milliseconds of the process's clock, plus 1 (`lastsess`); 0: none.
+    pub last_session: Count,
+}
