@@ -3,12 +3,13 @@
 pub mod balance;
 pub mod census;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::model;
 use crate::tls::{Contexts, ServerContext};
-use balance::roundrobin::RoundRobin;
+use balance::{Algorithm, Ask, Load, Member};
 use census::SessionRate;
 
 /// Counts living things; a [`Held`] takes its one back when it is dropped.
@@ -76,7 +77,9 @@ pub struct Backend {
     pub active: Arc<Gauge>,
     /// The sessions that it gets.
     pub rate: SessionRate,
-    balance: Mutex<RoundRobin>,
+    /// Servers in use: backup servers take over only when no other server may.
+    group: Vec<bool>,
+    balance: Mutex<Box<dyn Algorithm>>,
 }
 
 impl Backend {
@@ -102,26 +105,34 @@ impl Backend {
                 })
             })
             .collect();
-        // Backup servers take over only when no other server may.
         let usable = |backup: bool| {
-            config
-                .servers
-                .iter()
-                .enumerate()
-                .filter(move |(_, server)| !server.disabled && server.backup == backup)
-                .map(|(at, server)| (at, u32::from(server.weight)))
+            let usable = move |server: &Arc<Server>| {
+                server.is_usable() && server.config.backup == backup && server.config.weight > 0
+            };
+            servers.iter().map(usable).collect::<Vec<bool>>()
         };
-        let mut weights: Vec<(usize, u32)> = usable(false).collect();
-        if weights.iter().all(|(_, weight)| *weight == 0) {
+        let mut group = usable(false);
+        if !group.contains(&true) {
+            group = usable(true);
             // Without `option allbackups` only the first backup server is used.
-            weights = usable(true).take(1).collect();
+            let first = group.iter().position(|usable| *usable);
+            for (at, usable) in group.iter_mut().enumerate() {
+                *usable &= first == Some(at);
+            }
         }
+        let members = servers.iter().map(|server| Member {
+            id: server.id,
+            weight: u32::from(server.config.weight),
+        });
+        let mut balance = balance::make(&config.balance, members);
+        balance.update(&loads(&servers, &group));
         Self {
             index,
             servers,
             active: Arc::default(),
             rate: SessionRate::default(),
-            balance: Mutex::new(RoundRobin::new(weights)),
+            group,
+            balance: Mutex::new(balance),
             config,
         }
     }
@@ -135,15 +146,32 @@ impl Backend {
             .cloned()
     }
 
-    /// The next server in turn; `None` when there is none to choose.
+    /// The server that the balance chooses; `None` when there is none to choose.
     #[must_use]
     pub fn choose(&self) -> Option<Arc<Server>> {
+        let loads = loads(&self.servers, &self.group);
+        let ask = Ask {
+            random: RandomState::new().build_hasher().finish(),
+            ..Ask::default()
+        };
         // The state is whole after every choice, so a panic elsewhere leaves it usable.
         let at = self
             .balance
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .next()?;
+            .choose(&loads, &ask)?;
         self.servers.get(at).cloned()
     }
+}
+
+/// What the balance sees of servers, of which `group` says who is in use.
+fn loads(servers: &[Arc<Server>], group: &[bool]) -> Vec<Load> {
+    let load = |(server, usable): (&Arc<Server>, &bool)| Load {
+        weight: u32::from(server.config.weight) * balance::SCALE,
+        usable: *usable,
+        served: u32::try_from(server.active.get()).unwrap_or(u32::MAX),
+        queued: 0,
+        limit: u32::MAX,
+    };
+    servers.iter().zip(group).map(load).collect()
 }

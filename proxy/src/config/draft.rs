@@ -1,5 +1,6 @@
 //! What the sections say, before names are resolved and `listen` is split.
 
+pub(crate) mod balance;
 pub(crate) mod rules;
 pub(crate) mod tls;
 
@@ -11,10 +12,11 @@ use ipnet::IpNet;
 use super::lexer::Word;
 use super::model::remote::Agent;
 use super::model::{
-    Balance, Bind, Global, LogTarget, Mode, OffloadAfter, OffloadMode, Position, Server,
-    SocketOptions, SpliceHint, Timeouts,
+    Bind, Global, LogTarget, Mode, OffloadAfter, OffloadMode, Position, Server, SocketOptions,
+    SpliceHint, Timeouts,
 };
 use crate::rules::table::TableSettings;
+use balance::BalanceSettings;
 use rules::RuleSettings;
 use tls::{SendProxyWords, ServerTlsWords, TlsDefaults};
 
@@ -115,7 +117,7 @@ pub(crate) struct Settings {
     pub(crate) dontlog_normal: bool,
     pub(crate) logasap: bool,
     pub(crate) default_backend: Option<Word>,
-    pub(crate) balance: Balance,
+    pub(crate) balance: BalanceSettings,
     pub(crate) retries: u32,
     pub(crate) redispatch: Option<i32>,
     pub(crate) abortonclose: bool,
@@ -150,7 +152,7 @@ impl Default for Settings {
             dontlog_normal: false,
             logasap: false,
             default_backend: None,
-            balance: Balance::default(),
+            balance: BalanceSettings::default(),
             retries: DEFAULT_RETRIES,
             redispatch: None,
             abortonclose: false,

@@ -15,6 +15,8 @@ pub(crate) const PROXY: Scope = Scope {
         "description",
         "disabled",
         "enabled",
+        "hash-balance-factor",
+        "hash-type",
         "id",
         "log",
         "log-tag",
@@ -47,8 +49,6 @@ pub(crate) const PROXY: Scope = Scope {
         "filter",
         "force-persist",
         "fullconn",
-        "hash-balance-factor",
-        "hash-type",
         "ignore-persist",
         "load-server-state-from-file",
         "log-format",
@@ -201,15 +201,16 @@ pub(crate) const TIMEOUT: Scope = Scope {
 /// What may follow `balance`.
 pub(crate) const BALANCE: Scope = Scope {
     place: "after 'balance'",
-    ours: &["roundrobin"],
-    not_yet: &[
+    ours: &[
         "first",
         "hash",
         "leastconn",
         "random",
+        "roundrobin",
         "source",
         "static-rr",
     ],
+    not_yet: &[],
     http: &["hdr", "uri", "url_param"],
     machinery: &["rdp-cookie"],
     removed: &[],
