@@ -7,6 +7,7 @@ use super::lookups::Lookups;
 use super::model::*;
 use super::*;
 
+mod balance;
 mod monitor;
 mod refusals;
 mod remote;
@@ -412,6 +413,11 @@ fn line_like() -> impl proptest::strategy::Strategy<Value = String> {
         "5",
         "balance",
         "roundrobin",
+        "hash",
+        "src",
+        "random(3)",
+        "hash-type",
+        "consistent",
         "offload",
         "auto",
         "offload-after",

@@ -1,11 +1,14 @@
 //! One stream from the accepted socket to its log line.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Instant, SystemTime};
 
 use socket2::SockAddr;
@@ -13,8 +16,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::admit::{Admission, Admitted};
 use super::gate::Gate;
-use super::interface::Move;
-use super::{answer, connect, gate, route, transfer};
+use super::interface::{Move, State};
+use super::reach::{self, Wish};
+use super::{answer, connect, gate, route, tally, transfer};
+use crate::backend::place::Place;
 use crate::backend::{Backend, Held};
 use crate::channel::buffer::Buffer;
 use crate::config::model::SocketOptions;
@@ -171,6 +176,8 @@ fn record(
         up: Rc::new(DirectionRecord::default()),
         down: Rc::new(DirectionRecord::default()),
         retries: std::cell::Cell::new(0),
+        backend_index: Default::default(),
+        counted: Default::default(),
         place: std::cell::Cell::new(None),
         queued: Default::default(),
         redispatched: Default::default(),
@@ -189,12 +196,26 @@ async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>)
     } = place;
     let source = incoming.session.source;
     let record = Rc::new(record(worker, frontend, arrival, source));
-    frontend.rate.count(worker.shared.clock.now());
+    tally::taken(&worker.shared, frontend);
     let living = worker.living.enter(&record, frontend);
     let mut counted = Counted::new(worker, frontend);
     greet(worker, frontend, &incoming, &record);
-    let termination = run(worker, place, incoming, &record, &mut counted).await;
+    let termination = {
+        let mut whole = pin!(run(worker, place, incoming, &record, &mut counted));
+        // A stream that is killed is dropped where it is: its sockets reset, its places are free.
+        // Before it has a server, a stream that is killed is dropped where it is: its socket resets,
+        // its place in a queue is free. Later its transfer sees to it.
+        poll_fn(|cx| match record.state.get() {
+            State::Est => whole.as_mut().poll(cx),
+            state => match record.kill.poll(cx) {
+                Poll::Ready(killed) => Poll::Ready(killed.during(state)),
+                Poll::Pending => whole.as_mut().poll(cx),
+            },
+        })
+        .await
+    };
     drop(living);
+    tally::ended(&worker.shared, frontend, &record, termination);
     log(worker, frontend, &record, termination, &counted);
 }
 
@@ -236,7 +257,7 @@ struct Counted<'a> {
     worker: &'a Worker,
     frontend: &'a FrontendState,
     backend: Option<(Arc<Backend>, Held)>,
-    server: Option<(Arc<crate::backend::Server>, Held)>,
+    place: Option<Place>,
 }
 
 impl<'a> Counted<'a> {
@@ -245,7 +266,7 @@ impl<'a> Counted<'a> {
             worker,
             frontend,
             backend: None,
-            server: None,
+            place: None,
         }
     }
 
@@ -254,7 +275,7 @@ impl<'a> Counted<'a> {
             process: self.worker.shared.active.get(),
             frontend: self.frontend.active.get(),
             backend: self.backend.as_ref().map_or(0, |(b, _)| b.active.get()),
-            server: self.server.as_ref().map_or(0, |(s, _)| s.active.get()),
+            server: self.place.as_ref().map_or(0, |p| p.server().active.get()),
         }
     }
 }
@@ -289,13 +310,17 @@ async fn run(
     let admitted = admission.admit(&mut incoming, |backend| {
         // The cell is set here and nowhere else.
         let _ = record.backend.set(backend.config.name.clone());
+        record.backend_index.set(Some(backend.index));
         counted.backend = Some((backend.clone(), backend.active.hold()));
+        backend.counters.sessions.one();
+        backend.counters.sessions_max.raise(backend.active.get());
     });
     let admitted = admitted.await;
     record.log_level.set(incoming.session.log_level);
     let Admitted {
         backend,
         server,
+        key,
         stores,
     } = match admitted {
         Ok(admitted) => admitted,
@@ -311,14 +336,21 @@ async fn run(
     let early = std::mem::replace(&mut incoming.received, Buffer::empty());
     let approach = connect::Approach {
         backend: &backend,
-        preferred: server,
         client: &incoming,
         data_follows: !early.held().is_empty(),
         record,
+        now: worker.shared.clock.now(),
+        random: &worker.scratch,
         pool: &worker.pool,
         turns: &worker.turns,
     };
-    let reached = match Box::pin(connect::reach(&approach)).await {
+    let patience = frontend.config.timeouts.client;
+    let wish = Wish {
+        server: server.map(|server| server.index),
+        key,
+        patience: patience.and_then(|limit| Instant::now().checked_add(limit)),
+    };
+    let reached = match Box::pin(reach::reach(&approach, wish)).await {
         Ok(reached) => reached,
         Err(termination) => {
             let asked = incoming.asked.is_some();
@@ -339,7 +371,7 @@ async fn run(
     }
     route::store(
         stores,
-        &reached.server,
+        reached.place.server(),
         &worker.shared.tables,
         worker.shared.clock.now(),
     );
@@ -355,10 +387,10 @@ async fn run(
         frontend,
         bind: place.bind,
         backend: &backend,
-        server: &reached.server,
+        server: reached.place.server(),
     };
     let gate = Gate::new(site, &session, proxy);
-    counted.server = Some((reached.server, reached.held));
+    counted.place = Some(reached.place);
     if frontend.config.log.logasap {
         worker.logger.stream(
             &frontend.logs,
