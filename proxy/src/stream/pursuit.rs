@@ -318,3 +318,9 @@ impl Pursuit {
         Todo::Over(ending)
     }
 }
+
+#[cfg(test)]
+mod sim;
+
+#[cfg(test)]
+mod tests;
