@@ -383,7 +383,7 @@ proptest::proptest! {
 
 /// Lines that are near to being right.
 fn line_like() -> impl proptest::strategy::Strategy<Value = String> {
-    const WORDS: [&str; 56] = [
+    const WORDS: [&str; 61] = [
         "global",
         "defaults",
         "frontend",

@@ -122,4 +122,5 @@ pub fn make(settings: &Balance, servers: impl IntoIterator<Item = Member>) -> Bo
     }
 }
 
-
+#[cfg(test)]
+mod tests;
