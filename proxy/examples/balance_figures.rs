@@ -52,9 +52,10 @@ struct Farm {
 }
 
 impl Farm {
-    /// `maxconn` of its servers; without one, `first` would know a single server.
+    /// `maxconn` of its servers; without one, `first` would know a single server. When one leaves, the
+    /// others have room for a quarter more than there is.
     fn limit(&self) -> Option<u32> {
-        let servers = self.weights.len() as u32;
+        let servers = self.weights.len() as u32 - 1;
         (self.lines == "balance first").then(|| (STREAMS * 5).div_ceil(servers * 4))
     }
 
