@@ -99,12 +99,13 @@ impl Run {
         }
     }
 
-    /// How many streams got the same server in both, in percent.
-    fn agreement(&self, other: &Self) -> f64 {
-        let ours = self.before.iter().chain(&self.after);
-        let same = ours.zip(other.before.iter().chain(&other.after));
-        let same = same.filter(|(ours, theirs)| ours == theirs).count();
-        100.0 * same as f64 / f64::from(2 * STREAMS)
+    /// How many streams got the same server in both, in percent: before one left, and after.
+    fn agreement(&self, other: &Self) -> [f64; 2] {
+        [(&self.before, &other.before), (&self.after, &other.after)].map(|(ours, theirs)| {
+            let same = ours.iter().zip(theirs);
+            let same = same.filter(|(ours, theirs)| ours == theirs).count();
+            100.0 * same as f64 / f64::from(STREAMS)
+        })
     }
 }
 
@@ -375,9 +376,11 @@ fn main() -> Result<()> {
         println!("\nServers: {name}\n");
         print!("| algorithm | most | deviation | moved % | needless % |");
         if rival.is_some() {
-            print!(" haproxy: most | deviation | moved % | needless % | same server % |");
+            print!(
+                " haproxy: most | deviation | moved % | needless % | same before % | same after % |"
+            );
         }
-        let columns = if rival.is_some() { 10 } else { 5 };
+        let columns = if rival.is_some() { 11 } else { 5 };
         println!("\n|{}", "---|".repeat(columns));
         for (number, farm) in farms.iter().enumerate() {
             let ours = ours(farm)?;
@@ -387,7 +390,8 @@ fn main() -> Result<()> {
                 let theirs = haproxy.run(number, farm, servers);
                 let theirs = theirs.with_context(|| farm.lines.to_owned())?;
                 print(&theirs.figures(farm));
-                print!(" {:.1} |", ours.agreement(&theirs));
+                let [before, after] = ours.agreement(&theirs);
+                print!(" {before:.1} | {after:.1} |");
             }
             println!();
         }

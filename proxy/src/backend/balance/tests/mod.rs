@@ -1,6 +1,7 @@
-//! What every algorithm promises (`laws`), how each shares streams out (`shares`), and who is
-//! disturbed when a server goes (`disruption`).
+//! What every algorithm promises (`laws`), how each shares streams out (`shares`), who is
+//! disturbed when a server goes (`disruption`), and what HAProxy chose (`as_haproxy`).
 
+mod as_haproxy;
 mod disruption;
 mod laws;
 mod shares;
