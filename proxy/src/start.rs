@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use crate::admin::operator::Operator;
 use crate::admin::{self, socket};
 use crate::backend::Backend;
-use crate::config::model::{Config, Global, LogTarget, OffloadMode};
+use crate::config::model::rules::Target;
+use crate::config::model::{self, BackendId, Config, Frontend, Global, LogTarget, OffloadMode};
 use crate::drain::{self, Control, Phase};
 use crate::net::listen::{self, Listening};
 use crate::observe::log::{LEVEL_NOTICE, Logger};
@@ -88,6 +89,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
     let tag = global.log_tag.clone().unwrap_or_else(|| "underpass".into());
     let (logger, log_thread) = Logger::start(tag).context("starting the log writer")?;
     let logs: Arc<[LogTarget]> = global.logs.clone().into();
+    let fronts = frontends.clone();
     let shared = Arc::new(Shared {
         frontends: frontends
             .into_iter()
@@ -98,7 +100,10 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
             .backends
             .into_iter()
             .enumerate()
-            .map(|(index, config)| Arc::new(Backend::new(index, config, &contexts)))
+            .map(|(index, config)| {
+                let full = fullconn(&config, index, &fronts, places);
+                Arc::new(Backend::new(index, config, &contexts, full))
+            })
             .collect(),
         availability,
         no_splice: options.no_splice,
@@ -147,6 +152,27 @@ fn worker_count(global: &Global) -> usize {
     global
         .nbthread
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
+
+/// The streams at which a backend's servers take their `maxconn`: unless it says so itself, a tenth
+/// of what the frontends may send there, rounded up.
+fn fullconn(
+    backend: &model::Backend,
+    index: usize,
+    fronts: &[Arc<Frontend>],
+    places: usize,
+) -> u32 {
+    let sends = |front: &&Arc<Frontend>| {
+        front.default_backend == Some(BackendId(index))
+            || front.rules.routes.iter().any(|route| match &route.target {
+                Target::Fixed(id) => id.0 == index,
+                Target::Named(_) => true,
+            })
+    };
+    let most = fronts.iter().filter(sends);
+    let most: usize = most.map(|front| front.maxconn.unwrap_or(places)).sum();
+    let full = backend.fullconn.unwrap_or_else(|| most.div_ceil(10));
+    u32::try_from(full).unwrap_or(u32::MAX)
 }
 
 /// Whether any proxy can ask for the kernel at all.

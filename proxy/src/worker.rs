@@ -32,6 +32,7 @@ use crate::rules::table::Tables;
 use crate::stream::account::{self, Accounts};
 use crate::stream::living::{Living, LivingStream, Whom};
 use crate::stream::serve::{self, Accepted};
+use crate::stream::tally;
 use crate::tls::{BindContext, Contexts};
 
 /// Size of a pipe unless configured. Measured on loopback: 64 KiB costs system calls, 1 MiB leaves
@@ -55,6 +56,8 @@ pub struct FrontendState {
     pub binds: Vec<BindState>,
     /// The sessions that it accepts.
     pub rate: SessionRate,
+    /// The connections that `rate-limit sessions` has let in.
+    pub accepts: SessionRate,
     /// Its counters.
     pub counters: Counters,
 }
@@ -104,6 +107,7 @@ impl FrontendState {
         Self {
             index,
             rate: SessionRate::default(),
+            accepts: SessionRate::default(),
             counters: Counters::default(),
             binds: binds.collect(),
             logs: config.log.targets.clone().into(),
@@ -330,6 +334,9 @@ impl Worker {
             }
             Request::Settle(answer) => {
                 self.accounts.settle(self.shared.clock.now());
+                for LivingStream { record, frontend } in &self.living.list() {
+                    tally::bytes(&self.shared, frontend, record);
+                }
                 let _ = answer.send(());
             }
         }
@@ -383,6 +390,13 @@ async fn accept(worker: Rc<Worker>, mut acceptor: Acceptor) {
         }
         match acceptor.accept().await {
             Ok((socket, peer)) => {
+                frontend.counters.connections.one();
+                if let Some(most) = frontend.config.session_rate {
+                    let clock = &worker.shared.clock;
+                    while let Err(wait) = frontend.accepts.admit(most, clock.now()) {
+                        tokio::time::sleep(wait).await;
+                    }
+                }
                 let accepted = Accepted {
                     socket,
                     peer,

@@ -1,6 +1,7 @@
 //! Counts of the running proxy, as rules ask for them.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::rules::scene::{Census, Millis};
 use crate::rules::table::Window;
@@ -14,10 +15,27 @@ pub struct SessionRate(Mutex<Window>);
 const SECOND: u32 = 1000;
 
 impl SessionRate {
-    /// One more.
-    pub fn count(&self, now: Millis) {
+    /// One more. Returns how many that makes in the last second.
+    pub fn count(&self, now: Millis) -> u64 {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         window.add(1, now.low(), SECOND);
+        window.read(now.low(), SECOND)
+    }
+
+    /// One more, if that makes no more than `most` in a second.
+    ///
+    /// # Errors
+    /// When to ask again.
+    pub fn admit(&self, most: u32, now: Millis) -> Result<(), Duration> {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.read(now.low(), SECOND) < u64::from(most) {
+            window.add(1, now.low(), SECOND);
+            return Ok(());
+        }
+        // The time that one of them takes at this rate.
+        Err(Duration::from_millis(u64::from(
+            (SECOND / most.max(1)).max(1),
+        )))
     }
 
     /// How many there were in the last second.
@@ -60,9 +78,10 @@ impl Census for Shared {
             .map_or(0, |backend| backend.rate.get(self.clock.now()))
     }
 
-    fn queued(&self, _backend: usize) -> u64 {
-        // Nothing is queued: what a server does not take at once is tried elsewhere or refused.
-        0
+    fn queued(&self, backend: usize) -> u64 {
+        self.backends
+            .get(backend)
+            .map_or(0, |backend| backend.queued().1.into())
     }
 
     fn servers_up(&self, backend: usize) -> u64 {

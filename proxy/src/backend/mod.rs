@@ -2,8 +2,10 @@
 
 pub mod balance;
 pub mod census;
+pub mod dispatch;
 pub mod health;
 pub mod names;
+pub mod place;
 pub mod standing;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,8 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use crate::config::model::{self, ServerAddress};
 use crate::observe::counters::Counters;
 use crate::tls::{Contexts, ServerContext};
-use balance::roundrobin::RoundRobin;
+use balance::{Load, Member};
 use census::SessionRate;
+use dispatch::{Dispatcher, Grant, Limits};
+use place::Waiter;
 use standing::{Standing, Takes};
 
 /// Counts living things; a [`Held`] takes its one back when it is dropped.
@@ -77,6 +81,9 @@ impl Server {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// Lets its health know how a connection of a stream went.
+    pub fn observe(&self, _reached: bool) {}
+
     /// Where it is now.
     #[must_use]
     pub fn address(&self) -> ServerAddress {
@@ -100,13 +107,13 @@ pub struct Backend {
     pub rate: SessionRate,
     /// Its counters.
     pub counters: Counters,
-    balance: Mutex<RoundRobin>,
+    dispatcher: Mutex<Dispatcher<Waiter>>,
 }
 
 impl Backend {
-    /// Prepares a backend for use.
+    /// Prepares a backend for use. `full`: the streams at which servers take their `maxconn`.
     #[must_use]
-    pub fn new(index: usize, config: model::Backend, contexts: &Contexts) -> Self {
+    pub fn new(index: usize, config: model::Backend, contexts: &Contexts, full: u32) -> Self {
         let servers: Vec<_> = config
             .servers
             .iter()
@@ -132,36 +139,95 @@ impl Backend {
                 })
             })
             .collect();
-        // Backup servers take over only when no other server may.
-        let usable = |backup: bool| {
-            config
-                .servers
-                .iter()
-                .enumerate()
-                .filter(move |(_, server)| !server.disabled && server.backup == backup)
-                .map(|(at, server)| (at, u32::from(server.weight)))
-        };
-        let mut weights: Vec<(usize, u32)> = usable(false).collect();
-        if weights.iter().all(|(_, weight)| *weight == 0) {
-            // Without `option allbackups` only the first backup server is used.
-            weights = usable(true).take(1).collect();
-        }
+        let members = servers.iter().map(|server| Member {
+            id: server.id,
+            weight: u32::from(server.config.weight),
+        });
+        let recruits = servers.iter().map(|server| {
+            let takes = Standing::new(&server.config).takes();
+            (Limits::new(&server.config), server.config.backup, takes)
+        });
+        let dispatcher = Dispatcher::new(
+            balance::make(&config.balance, members),
+            recruits,
+            full,
+            config.all_backups,
+        );
         Self {
             index,
             servers,
             active: Arc::default(),
             rate: SessionRate::default(),
             counters: Counters::default(),
-            balance: Mutex::new(RoundRobin::new(weights)),
+            dispatcher: Mutex::new(dispatcher),
             config,
         }
     }
 
-    /// From now on a server takes this.
-    pub fn apply(&self, server: usize, takes: Takes) {
-        if let Some(server) = self.servers.get(server) {
-            server.open.store(takes.open, Ordering::Relaxed);
+    /// From now on a server takes this; those who wait for it are told.
+    pub fn apply(self: &Arc<Self>, server: usize, takes: Takes) {
+        let Some(state) = self.servers.get(server) else {
+            return;
+        };
+        state.open.store(takes.open, Ordering::Relaxed);
+        let (mut grants, more) = self.dispatch(|dispatcher| dispatcher.set_takes(server, takes));
+        grants.extend(more);
+        self.deliver(grants);
+    }
+
+    /// Another limit of streams for a server; `None`: no limit.
+    pub fn set_limit(self: &Arc<Self>, server: usize, most: Option<u32>) {
+        if server < self.servers.len() {
+            let ((), grants) = self.dispatch(|dispatcher| dispatcher.set_limit(server, most));
+            self.deliver(grants);
         }
+    }
+
+    /// Streams that wait in the backend's own queue, and in all of its queues.
+    #[must_use]
+    pub fn queued(&self) -> (u32, u32) {
+        self.look(Dispatcher::queued)
+    }
+
+    /// What a server has to do.
+    #[must_use]
+    pub fn load(&self, server: usize) -> Option<Load> {
+        self.look(|dispatcher| dispatcher.load(server))
+    }
+
+    /// How many servers balance chooses from: those that are no backups, and backups.
+    #[must_use]
+    pub fn in_force(&self) -> (usize, usize) {
+        self.look(|dispatcher| {
+            let backup = |server: &usize| self.servers[*server].config.backup;
+            let backups = dispatcher.in_force().filter(backup).count();
+            (dispatcher.in_force().count() - backups, backups)
+        })
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&Dispatcher<Waiter>) -> T) -> T {
+        look(
+            &self
+                .dispatcher
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Does something with places and queues. Whose turn that makes it is to be told once nothing
+    /// is locked any more.
+    fn dispatch<T>(
+        &self,
+        act: impl FnOnce(&mut Dispatcher<Waiter>) -> T,
+    ) -> (T, Vec<Grant<Waiter>>) {
+        // The state is whole after every call, so a panic elsewhere leaves it usable.
+        let mut dispatcher = self
+            .dispatcher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let outcome = act(&mut dispatcher);
+        let grants = std::iter::from_fn(|| dispatcher.pump()).collect();
+        (outcome, grants)
     }
 
     /// The server that stick tables know by this number.
@@ -171,17 +237,5 @@ impl Backend {
             .iter()
             .find(|server| u64::from(server.id) == id)
             .cloned()
-    }
-
-    /// The next server in turn; `None` when there is none to choose.
-    #[must_use]
-    pub fn choose(&self) -> Option<Arc<Server>> {
-        // The state is whole after every choice, so a panic elsewhere leaves it usable.
-        let at = self
-            .balance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .next()?;
-        self.servers.get(at).cloned()
     }
 }

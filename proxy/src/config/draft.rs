@@ -1,5 +1,6 @@
 //! What the sections say, before names are resolved and `listen` is split.
 
+pub(crate) mod balance;
 pub(crate) mod check;
 pub(crate) mod names;
 pub(crate) mod rules;
@@ -13,10 +14,11 @@ use ipnet::IpNet;
 use super::lexer::Word;
 use super::model::remote::Agent;
 use super::model::{
-    Balance, Bind, Global, LogTarget, Mode, OffloadAfter, OffloadMode, Position, Server,
-    SocketOptions, SpliceHint, Timeouts,
+    Bind, Global, LogTarget, Mode, OffloadAfter, OffloadMode, Position, Server, SocketOptions,
+    SpliceHint, Timeouts,
 };
 use crate::rules::table::TableSettings;
+use balance::BalanceSettings;
 use check::{CheckSettings, CheckWords};
 use names::NameWords;
 use rules::RuleSettings;
@@ -119,7 +121,6 @@ pub(crate) struct Settings {
     pub(crate) dontlog_normal: bool,
     pub(crate) logasap: bool,
     pub(crate) default_backend: Option<Word>,
-    pub(crate) balance: Balance,
     /// `fullconn`
     pub(crate) fullconn: Option<usize>,
     /// `rate-limit sessions`
@@ -127,6 +128,7 @@ pub(crate) struct Settings {
     /// `option allbackups`
     pub(crate) all_backups: bool,
     pub(crate) check: CheckSettings,
+    pub(crate) balance: BalanceSettings,
     pub(crate) retries: u32,
     pub(crate) redispatch: Option<i32>,
     pub(crate) abortonclose: bool,
@@ -161,11 +163,11 @@ impl Default for Settings {
             dontlog_normal: false,
             logasap: false,
             default_backend: None,
-            balance: Balance::default(),
             fullconn: None,
             session_rate: None,
             all_backups: false,
             check: CheckSettings::default(),
+            balance: BalanceSettings::default(),
             retries: DEFAULT_RETRIES,
             redispatch: None,
             abortonclose: false,

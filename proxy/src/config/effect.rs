@@ -42,27 +42,12 @@ fn front(frontend: &Frontend, diagnostics: &mut Diagnostics) {
 }
 
 fn back(backend: &Backend, diagnostics: &mut Diagnostics) {
-    let timeouts = [
-        ("timeout queue", backend.timeouts.queue),
-        ("timeout check", backend.timeouts.check),
-    ];
-    for (word, limit) in timeouts {
-        if limit.is_some() {
-            diagnostics.warning(
-                &backend.position,
-                format!(
-                    "'{word}' of '{}' has no effect in this version: there are neither queues nor health checks yet.",
-                    backend.name
-                ),
-            );
-        }
-    }
-    for server in backend.servers.iter().filter(|s| s.maxconn.is_some()) {
+    if backend.timeouts.check.is_some() {
         diagnostics.warning(
-            &server.position,
+            &backend.position,
             format!(
-                "'maxconn' of server '{}/{}' has no effect in this version: connections are not queued.",
-                backend.name, server.name
+                "'timeout check' of '{}' has no effect in this version: there are no health checks yet.",
+                backend.name
             ),
         );
     }

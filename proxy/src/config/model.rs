@@ -3,6 +3,7 @@
 //! Nothing here refers back to text except through [`Position`]; every name is resolved, every
 //! `listen` is split into a frontend and a backend of the same name, every default is filled in.
 
+pub mod balance;
 pub mod check;
 pub mod names;
 pub mod remote;
@@ -440,8 +441,8 @@ pub struct Backend {
     pub servers: Vec<Server>,
     /// Its rules.
     pub rules: Arc<rules::BackRules>,
-    /// `balance`.
-    pub balance: Balance,
+    /// How it chooses servers.
+    pub balance: balance::Balance,
     /// Timeouts (connect, server, queue, tunnel, server-fin, check).
     pub timeouts: Timeouts,
     /// `fullconn`: the streams at which servers take their `maxconn`; `None`: a tenth of what the
@@ -475,14 +476,6 @@ pub struct Backend {
     pub disabled: bool,
     /// Where the section starts.
     pub position: Position,
-}
-
-/// `balance`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Balance {
-    /// Smooth weighted round robin.
-    #[default]
-    RoundRobin,
 }
 
 /// Where a server listens.

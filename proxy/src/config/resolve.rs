@@ -10,6 +10,7 @@ use super::draft::{Draft, Kind, LogLine, Proxy, ServerLine};
 use super::effect;
 use super::keywords;
 use super::lexer::Word;
+use super::model::balance::Balance;
 use super::model::{
     Backend, BackendId, BindAddress, Config, Frontend, LogOptions, LogTarget, Mode, Server,
     ServerAddress,
@@ -32,6 +33,7 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
     let compiled = compile::compile(&draft, diagnostics);
     let mut fronts = compiled.fronts.into_iter().map(Arc::new);
     let mut backs = compiled.backs.into_iter().map(Arc::new);
+    let mut balances = compiled.balances.into_iter();
     let mut config = Config {
         tables: compiled.tables,
         ..Config::default()
@@ -50,6 +52,7 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
             let servers = servers.map(|line| server(line, draft.tls.trust_servers));
             let mut backend = backend(proxy, servers.collect(), log.clone());
             backend.rules = backs.next().unwrap_or_default();
+            backend.balance = balances.next().unwrap_or_default();
             config.backends.push(backend);
         }
         if proxy.kind.has_front() {
@@ -359,7 +362,7 @@ fn backend(proxy: &Proxy, servers: Vec<Server>, log: LogOptions) -> Backend {
         description: proxy.description.clone(),
         servers,
         rules: Arc::default(),
-        balance: settings.balance,
+        balance: Balance::default(),
         timeouts: settings.timeouts,
         fullconn: settings.fullconn,
         all_backups: settings.all_backups,

@@ -7,6 +7,7 @@ use super::lookups::Lookups;
 use super::model::*;
 use super::*;
 
+mod balance;
 mod monitor;
 mod refusals;
 mod remote;
@@ -382,7 +383,7 @@ proptest::proptest! {
 
 /// Lines that are near to being right.
 fn line_like() -> impl proptest::strategy::Strategy<Value = String> {
-    const WORDS: [&str; 56] = [
+    const WORDS: [&str; 61] = [
         "global",
         "defaults",
         "frontend",
@@ -412,6 +413,11 @@ fn line_like() -> impl proptest::strategy::Strategy<Value = String> {
         "5",
         "balance",
         "roundrobin",
+        "hash",
+        "src",
+        "random(3)",
+        "hash-type",
+        "consistent",
         "offload",
         "auto",
         "offload-after",

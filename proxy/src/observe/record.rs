@@ -174,6 +174,8 @@ impl Termination {
     pub const QUEUE_TIMEOUT: Self = Self('s', 'Q');
     /// The client left while it waited for a place.
     pub const CLIENT_GONE_QUEUED: Self = Self('C', 'Q');
+    /// The client was idle for too long while it waited for a place.
+    pub const CLIENT_IDLE_QUEUED: Self = Self('c', 'Q');
     /// The queue was full.
     pub const QUEUE_FULL: Self = Self('S', 'Q');
     /// The client waited too long for another attempt.
@@ -192,6 +194,21 @@ impl Termination {
     pub const INTERNAL_CONNECTING: Self = Self('I', 'C');
     /// The proxy ran out of something (ports, descriptors) connecting to the server.
     pub const RESOURCE_CONNECTING: Self = Self('R', 'C');
+}
+
+impl Termination {
+    /// The same cause, when the server's side was in `state`.
+    #[must_use]
+    pub const fn during(self, state: State) -> Self {
+        let phase = match state {
+            State::Ini => 'R',
+            State::Que => 'Q',
+            State::Req | State::Tar | State::Ass | State::Con | State::Cer => 'C',
+            State::Est => 'D',
+            State::Dis | State::Clo => 'L',
+        };
+        Self(self.0, phase)
+    }
 }
 
 impl fmt::Display for Termination {
@@ -246,6 +263,10 @@ pub struct FlowRecord {
     pub down: Rc<DirectionRecord>,
     /// Connection attempts beyond the first.
     pub retries: Cell<u32>,
+    /// Its backend's index, once chosen.
+    pub backend_index: Cell<Option<usize>>,
+    /// Bytes of the client and of the server that are in the counters of others already.
+    pub counted: Cell<[u64; 2]>,
     /// Its server, once chosen.
     pub place: Cell<Option<ServerAt>>,
     /// How many streams it found before it in the queues of its server and of its backend.

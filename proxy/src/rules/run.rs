@@ -34,7 +34,7 @@ impl Scratch {
 
     /// The next number of a 64-bit linear congruential generator (Knuth's MMIX constants), its
     /// weak low bits mixed with the high ones.
-    fn random(&self) -> u64 {
+    pub fn random(&self) -> u64 {
         let state = self
             .random
             .get()

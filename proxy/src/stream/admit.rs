@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::inspect::{self, Inspection, Refused};
 use super::route::{self, ToStore};
+use crate::backend::balance::key;
 use crate::backend::{Backend, Server};
+use crate::config::model::balance::Key;
 use crate::conn::data::ssl;
 use crate::conn::end::Layer;
 use crate::conn::{Connection, Side};
@@ -35,6 +37,8 @@ pub struct Admitted {
     pub backend: Arc<Backend>,
     /// The server that rules or a stick table chose.
     pub server: Option<Arc<Server>>,
+    /// What balance hashes the stream by.
+    pub key: Option<Box<[u8]>>,
     /// The entries that are to remember its server.
     pub stores: Vec<ToStore>,
 }
@@ -113,7 +117,8 @@ impl Admission<'_> {
             .and_then(|id| shared.backends.get(id.0))
             .ok_or(Declined::NoBackend)?
             .clone();
-        backend.rate.count(shared.clock.now());
+        let rate = backend.rate.count(shared.clock.now());
+        backend.counters.rate_max.raise(rate);
         chosen(&backend);
         let rules = &backend.config.rules;
         let place = target.map(|id| Place {
@@ -131,14 +136,19 @@ impl Admission<'_> {
         }
         let mut admitted = Admitted {
             server: None,
+            key: None,
             stores: Vec::new(),
             backend: backend.clone(),
         };
-        if !(rules.servers.is_empty() && rules.sticking.is_empty()) {
-            (admitted.server, admitted.stores) = self.look(incoming, place, |scene| {
+        let balance = &backend.config.balance;
+        let hashes = !matches!(balance.key(), Key::None);
+        if hashes || !(rules.servers.is_empty() && rules.sticking.is_empty()) {
+            self.look(incoming, place, |scene| {
                 let server = route::server(&rules.servers, scene, &backend);
                 let (matched, stores) = route::stick(&rules.sticking, scene, &backend);
-                (server.or(matched), stores)
+                admitted.server = server.or(matched);
+                admitted.stores = stores;
+                admitted.key = key::key(balance, scene).map(Box::from);
             });
         }
         Ok(admitted)

@@ -1,64 +1,50 @@
-//! Reaches a server: choosing, connecting, and trying again.
+//! One attempt to connect to a server.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
 
-use super::interface::{Move, StreamInterface};
 use super::introduction;
-use crate::backend::{Backend, Held, Server};
+use crate::backend::{Backend, Server};
 use crate::channel::pool::Pool;
 use crate::config::model::remote::{AgentAddress, RemoteAddress};
 use crate::config::model::tls::SniExpression;
 use crate::config::model::{ServerAddress, ServerPort};
+use crate::conn::Connection;
 use crate::conn::ctrl::remote::codec::{Request, Target, Tls};
 use crate::conn::ctrl::remote::{self, Agent};
 use crate::conn::ctrl::{tcp, unix};
 use crate::conn::data::ssl::SslSock;
-use crate::conn::end::{Handler, Layer, Reason};
-use crate::conn::{Connection, Side};
+use crate::conn::end::{Handler, Reason};
 use crate::handshake::incoming::Incoming;
 use crate::handshake::outgoing::Departure;
 use crate::handshake::remote::Errand;
 use crate::handshake::turns::Turns;
 use crate::handshake::{self, Failure};
 use crate::observe::record::{Endpoint, FlowRecord, Termination};
+use crate::rules::run::Scratch;
+use crate::rules::scene::Millis;
 use crate::tls::{ClientFacts, ServerContext};
-
-/// Longest wait before a refused connection is tried again; shorter if the connect timeout is.
-const TURN_AROUND: Duration = Duration::from_secs(1);
-
-/// A connected server.
-#[derive(Debug)]
-pub struct Reached {
-    /// The connection.
-    pub connection: Connection,
-    /// The server.
-    pub server: Arc<Server>,
-    /// Counts the flow with the server.
-    pub held: Held,
-    /// The server's side of the stream, established.
-    pub side: StreamInterface,
-}
 
 /// What a connection to a server is made for.
 #[derive(Debug)]
 pub struct Approach<'a> {
     /// The backend.
-    pub backend: &'a Backend,
-    /// The server that rules or a stick table chose; `None`: the balance chooses.
-    pub preferred: Option<Arc<Server>>,
+    pub backend: &'a Arc<Backend>,
     /// The client.
     pub client: &'a Incoming,
     /// There is data to send as soon as the connection is established.
     pub data_follows: bool,
     /// The flow's record.
     pub record: &'a FlowRecord,
+    /// The time, for counters.
+    pub now: Millis,
+    /// The worker's random numbers.
+    pub random: &'a Scratch,
     /// The worker's buffers.
     pub pool: &'a Rc<Pool>,
     /// The worker's queue for cryptography.
@@ -67,7 +53,7 @@ pub struct Approach<'a> {
 
 /// Why an attempt failed.
 #[derive(Debug)]
-enum Trouble {
+pub enum Trouble {
     /// The socket.
     Socket(io::Error),
     /// What comes before data.
@@ -89,100 +75,8 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// Connects to a server of the backend, as often as its retries allow.
-///
-/// # Errors
-/// How the stream ends when no server was reached.
-pub async fn reach(approach: &Approach<'_>) -> Result<Reached, Termination> {
-    let Approach {
-        backend, record, ..
-    } = *approach;
-    let client = &approach.client.connection;
-    record.note_time(|times| times.connecting = Some(Instant::now()));
-    let mut side = StreamInterface::new();
-    side.pass(Move::Request);
-    let mut left = backend.config.retries;
-    let mut server = approach
-        .preferred
-        .clone()
-        .or_else(|| backend.choose())
-        .ok_or(Termination::SERVER_REFUSED)?;
-    side.pass(Move::Assign);
-    loop {
-        side.pass(Move::Connect);
-        *record.server.borrow_mut() = Some(server.config.name.clone());
-        let held = server.active.hold();
-        let attempt = attempt(approach, &server);
-        let outcome = tokio::select! {
-            // A server that answered is worth more than a client that has just left.
-            biased;
-            outcome = within(backend.config.timeouts.connect, attempt) => outcome,
-            error = client.gone(backend.config.abortonclose) => {
-                tracing::debug!(flow = record.id, %error, "the client left during the connection");
-                return Err(Termination::CLIENT_GONE_CONNECTING);
-            }
-        };
-        let error = match outcome {
-            Ok(connection) => {
-                record.note_time(|times| times.connected = Some(Instant::now()));
-                return Ok(Reached {
-                    connection,
-                    server,
-                    held,
-                    side: side.passed(Move::Connected),
-                });
-            }
-            Err(error) => error,
-        };
-        drop(held);
-        side.pass(Move::ConnectFailed);
-        tracing::debug!(flow = record.id, server = %server.config.name, %error, "connection failed");
-        match &error {
-            Trouble::Socket(error) => {
-                record.note_end(Side::Server, Layer::Ctrl, Reason::from(error));
-            }
-            Trouble::Handshake(failure) => {
-                record.note_end(Side::Server, failure.layer(), failure.reason.clone());
-            }
-        }
-        let (ending, try_again) = judge(&error);
-        if left == 0 || !try_again {
-            return Err(ending);
-        }
-        left -= 1;
-        record.retries.set(record.retries.get() + 1);
-        let other = redispatches(backend.config.redispatch, backend.config.retries, left)
-            .then(|| backend.choose())
-            .flatten();
-        // A connection that timed out has waited already.
-        if ending != Termination::CONNECT_TIMEOUT {
-            side.pass(Move::Pause);
-            let pause = backend
-                .config
-                .timeouts
-                .connect
-                .map_or(TURN_AROUND, |connect| connect.min(TURN_AROUND));
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                error = client.gone(backend.config.abortonclose) => {
-                    tracing::debug!(flow = record.id, %error, "the client left during a retry");
-                    return Err(Termination::CLIENT_GONE_CONNECTING);
-                }
-            }
-        }
-        match other {
-            None => side.pass(Move::Retry),
-            Some(other) => {
-                server = other;
-                side.pass(Move::Redispatch);
-                side.pass(Move::Assign);
-            }
-        }
-    }
-}
-
 /// How the stream ends after this failure, and whether another attempt may help.
-fn judge(trouble: &Trouble) -> (Termination, bool) {
+pub fn judge(trouble: &Trouble) -> (Termination, bool) {
     let error = match trouble {
         Trouble::Socket(error) => error,
         // As if the agent's attempt had been ours.
@@ -206,35 +100,11 @@ fn judge(trouble: &Trouble) -> (Termination, bool) {
     }
 }
 
-/// Whether the next attempt may go to another server: `option redispatch n` with n > 0 at every
-/// n-th retry, with n < 0 at the (-n)-th retry before the last, -1 being the last.
-fn redispatches(option: Option<i32>, retries: u32, left: u32) -> bool {
-    let Some(n) = option else {
-        return false;
-    };
-    let made = retries - left;
-    let every = n.unsigned_abs();
-    match n.signum() {
-        1 => made.is_multiple_of(every),
-        -1 => left + 1 == every,
-        _ => false,
-    }
-}
-
-async fn within<T>(
-    limit: Option<Duration>,
-    attempt: impl Future<Output = Result<T, Trouble>>,
-) -> Result<T, Trouble> {
-    match limit {
-        None => attempt.await,
-        Some(limit) => tokio::time::timeout(limit, attempt)
-            .await
-            .unwrap_or_else(|_| Err(io::Error::from(ErrorKind::TimedOut).into())),
-    }
-}
-
 /// One attempt: the socket's connection, then what the server is owed before data.
-async fn attempt(approach: &Approach<'_>, server: &Server) -> Result<Connection, Trouble> {
+///
+/// # Errors
+/// What went wrong.
+pub async fn attempt(approach: &Approach<'_>, server: &Server) -> Result<Connection, Trouble> {
     let address = address(approach, server)?;
     let mut connection = open(approach, server, &address)?;
     connection.connected().await?;
@@ -440,21 +310,6 @@ fn follow(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn redispatch_counts_from_the_end_or_in_steps() {
-        let at = |option, left| redispatches(option, 3, left);
-        assert_eq!(
-            [2, 1, 0].map(|left| at(Some(-1), left)),
-            [false, false, true]
-        );
-        assert_eq!([2, 1, 0].map(|left| at(Some(1), left)), [true, true, true]);
-        assert_eq!(
-            [2, 1, 0].map(|left| at(Some(2), left)),
-            [false, true, false]
-        );
-        assert_eq!([2, 1, 0].map(|left| at(None, left)), [false, false, false]);
-    }
 
     #[test]
     fn servers_follow_the_client() {

@@ -1,37 +1,33 @@
 //! One stream from the accepted socket to its log line.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Instant, SystemTime};
 
 use socket2::SockAddr;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::admit::{Admission, Admitted};
-use super::gate::Gate;
-use super::interface::Move;
-use super::{answer, connect, gate, route, transfer};
+use super::interface::{Move, State};
+use super::open::{self, Open};
+use super::{tally, transfer};
+use crate::backend::place::Place;
 use crate::backend::{Backend, Held};
-use crate::channel::buffer::Buffer;
 use crate::config::model::SocketOptions;
-use crate::config::model::remote::AgentServer;
 use crate::conn::ctrl::tcp;
-use crate::conn::data::{Status, ssl};
-use crate::conn::end::{Layer, Reason};
-use crate::conn::{Connection, Ctrl, Side};
+use crate::conn::{Connection, Ctrl};
 use crate::handshake;
 use crate::handshake::incoming::{Ended, Entrance, Incoming};
 use crate::handshake::tcp_rules::Rules;
 use crate::observe;
 use crate::observe::log::{Concurrency, LEVEL_INFO, StreamLine};
 use crate::observe::record::{DirectionRecord, Endpoint, FlowRecord, LogLevel, Termination, Times};
-use crate::offload::path::Policy;
-use crate::stream::idle::IdleLimits;
-use crate::sys::socket;
 use crate::worker::{BindState, FrontendState, Worker};
 
 /// An accepted connection on its way to becoming a stream.
@@ -171,6 +167,8 @@ fn record(
         up: Rc::new(DirectionRecord::default()),
         down: Rc::new(DirectionRecord::default()),
         retries: std::cell::Cell::new(0),
+        backend_index: Default::default(),
+        counted: Default::default(),
         place: std::cell::Cell::new(None),
         queued: Default::default(),
         redispatched: Default::default(),
@@ -189,12 +187,26 @@ async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>)
     } = place;
     let source = incoming.session.source;
     let record = Rc::new(record(worker, frontend, arrival, source));
-    frontend.rate.count(worker.shared.clock.now());
+    tally::taken(&worker.shared, frontend);
     let living = worker.living.enter(&record, frontend);
     let mut counted = Counted::new(worker, frontend);
     greet(worker, frontend, &incoming, &record);
-    let termination = run(worker, place, incoming, &record, &mut counted).await;
+    let termination = {
+        let mut whole = pin!(run(worker, place, incoming, &record, &mut counted));
+        // A stream that is killed is dropped where it is: its sockets reset, its places are free.
+        // Before it has a server, a stream that is killed is dropped where it is: its socket resets,
+        // its place in a queue is free. Later its transfer sees to it.
+        poll_fn(|cx| match record.state.get() {
+            State::Est => whole.as_mut().poll(cx),
+            state => match record.kill.poll(cx) {
+                Poll::Ready(killed) => Poll::Ready(killed.during(state)),
+                Poll::Pending => whole.as_mut().poll(cx),
+            },
+        })
+        .await
+    };
     drop(living);
+    tally::ended(&worker.shared, frontend, &record, termination);
     log(worker, frontend, &record, termination, &counted);
 }
 
@@ -236,7 +248,7 @@ struct Counted<'a> {
     worker: &'a Worker,
     frontend: &'a FrontendState,
     backend: Option<(Arc<Backend>, Held)>,
-    server: Option<(Arc<crate::backend::Server>, Held)>,
+    place: Option<Place>,
 }
 
 impl<'a> Counted<'a> {
@@ -245,7 +257,7 @@ impl<'a> Counted<'a> {
             worker,
             frontend,
             backend: None,
-            server: None,
+            place: None,
         }
     }
 
@@ -254,7 +266,7 @@ impl<'a> Counted<'a> {
             process: self.worker.shared.active.get(),
             frontend: self.frontend.active.get(),
             backend: self.backend.as_ref().map_or(0, |(b, _)| b.active.get()),
-            server: self.server.as_ref().map_or(0, |(s, _)| s.active.get()),
+            server: self.place.as_ref().map_or(0, |p| p.server().active.get()),
         }
     }
 }
@@ -276,149 +288,49 @@ fn prepare(
 async fn run(
     worker: &Rc<Worker>,
     place: Arrived<'_>,
-    mut incoming: Box<Incoming>,
+    incoming: Box<Incoming>,
     record: &Rc<FlowRecord>,
     counted: &mut Counted<'_>,
 ) -> Termination {
     let frontend = place.frontend;
-    let admission = Admission {
+    let way = open::Way {
         worker,
         frontend,
         bind: place.bind,
+        record,
     };
-    let admitted = admission.admit(&mut incoming, |backend| {
+    let chosen = |backend: &Arc<Backend>| {
         // The cell is set here and nowhere else.
         let _ = record.backend.set(backend.config.name.clone());
+        record.backend_index.set(Some(backend.index));
         counted.backend = Some((backend.clone(), backend.active.hold()));
-    });
-    let admitted = admitted.await;
-    record.log_level.set(incoming.session.log_level);
-    let Admitted {
-        backend,
+        backend.counters.sessions.one();
+        backend.counters.sessions_max.raise(backend.active.get());
+    };
+    let Open {
+        setup,
+        client,
         server,
-        stores,
-    } = match admitted {
-        Ok(admitted) => admitted,
-        Err(refused) => return refused.end(incoming.connection, record),
-    };
-    let server = asked_for(&incoming, &backend).or(server);
-    let policy = Policy::new(&frontend.config, &backend.config, worker.shared.no_splice);
-    if let Err(error) = read_early(worker, &policy, &mut incoming) {
-        tracing::debug!(flow = record.id, %error, "the client left before it was served");
-        record.note_end(Side::Client, Layer::Data, ssl::reason(&error));
-        return Termination::CLIENT_GONE_CONNECTING;
-    }
-    let early = std::mem::replace(&mut incoming.received, Buffer::empty());
-    let approach = connect::Approach {
-        backend: &backend,
-        preferred: server,
-        client: &incoming,
-        data_follows: !early.held().is_empty(),
-        record,
-        pool: &worker.pool,
-        turns: &worker.turns,
-    };
-    let reached = match Box::pin(connect::reach(&approach)).await {
-        Ok(reached) => reached,
-        Err(termination) => {
-            let asked = incoming.asked.is_some();
-            if asked && termination != Termination::CLIENT_GONE_CONNECTING {
-                answer::refused(incoming.connection, record).await;
-            } else {
-                incoming.connection.reset();
-            }
-            return termination;
-        }
-    };
-    if incoming.asked.is_some()
-        && let Err(error) = answer::connected(&mut incoming.connection, &reached.connection).await
-    {
-        tracing::debug!(flow = record.id, %error, "the answer could not be sent");
-        record.note_end(Side::Client, Layer::Ctrl, Reason::from(&error));
-        return Termination::CLIENT_GONE_CONNECTING;
-    }
-    route::store(
-        stores,
-        &reached.server,
-        &worker.shared.tables,
-        worker.shared.clock.now(),
-    );
-    let Incoming {
-        connection: client,
+        side,
         session,
-        proxy,
-        ..
-    } = incoming.unboxed();
-    let session = Rc::new(RefCell::new(session));
-    let site = gate::Site {
-        worker,
-        frontend,
-        bind: place.bind,
-        backend: &backend,
-        server: &reached.server,
+        place,
+    } = match Box::pin(open::open(way, incoming, chosen)).await {
+        Ok(open) => *open,
+        Err(termination) => return termination,
     };
-    let gate = Gate::new(site, &session, proxy);
-    counted.server = Some((reached.server, reached.held));
+    counted.place = Some(place);
     if frontend.config.log.logasap {
         worker.logger.stream(
             &frontend.logs,
             StreamLine::new(record, None, counted.now(), Instant::now()),
         );
     }
-    let setup = transfer::Setup {
-        pool: worker.pool.clone(),
-        smallest_buffer: worker.shared.global.bufsize,
-        policy,
-        early,
-        gate,
-        availability: worker.shared.availability.clone(),
-        limits: IdleLimits::new(&frontend.config.timeouts, &backend.config.timeouts),
-        independent_streams: frontend.config.independent_streams
-            || backend.config.independent_streams,
-    };
     let account = worker.accounts.open(Rc::clone(&session), record);
-    let ending = transfer::run(setup, client, reached.connection, record.clone()).await;
+    let ending = transfer::run(setup, client, server, record.clone()).await;
     account.close(worker.shared.clock.now());
     record.log_level.set(session.borrow().log_level);
-    reached.side.passed(Move::Disconnect).pass(Move::Close);
+    side.passed(Move::Disconnect).pass(Move::Close);
     ending
-}
-
-/// Of an agent: the server that speaks to the target as it was asked to.
-fn asked_for(incoming: &Incoming, backend: &Backend) -> Option<Arc<crate::backend::Server>> {
-    let asked = incoming.asked.as_ref()?;
-    let how = AgentServer::for_request(asked.tls.as_ref().map(|tls| tls.verify));
-    backend.servers.get(how as usize).cloned()
-}
-
-/// Reads what the client has sent already, before the server is reached: the request then goes out
-/// with the acknowledgement that ends the server's handshake, and the client's acknowledgement
-/// with the reply, which spares both connections a packet. Nothing is read where nothing has come
-/// yet, or where the flow is to leave user space before its first byte.
-fn read_early(worker: &Worker, policy: &Policy, incoming: &mut Incoming) -> io::Result<()> {
-    let raw = incoming.connection.is_raw();
-    if !incoming.received.held().is_empty() || (raw && !policy.starts_in_buffer()) {
-        return Ok(());
-    }
-    let mut buffer = worker.pool.get_buffer(worker.shared.global.bufsize);
-    let transfer = incoming
-        .connection
-        .try_now(|data, socket| data.to_buf(socket, &mut buffer));
-    if let Some(error) = transfer.error {
-        return Err(error);
-    }
-    if transfer.bytes == 0 {
-        // Nothing yet, or the end, which will be seen again.
-        worker.pool.put_buffer(buffer);
-        return Ok(());
-    }
-    if transfer.status.contains(Status::EMPTY_IN) && incoming.connection.ctrl().is_tcp() {
-        // A short request, not a stream: its sender waits for no acknowledgement. A refusal only
-        // costs the packet.
-        let _ = socket::delay_ack(incoming.connection.fd());
-    }
-    incoming.received = buffer;
-    Ok(())
 }
 
 /// Without `option tcplog` a connection is logged when it comes, as HAProxy does.

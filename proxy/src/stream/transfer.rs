@@ -99,7 +99,12 @@ pub fn run(
 ) -> impl Future<Output = Termination> {
     let mut phase = DataPhase::new(setup, [client, server], record);
     async move {
-        let termination = poll_fn(|cx| phase.poll(cx)).await;
+        let kill = Rc::clone(&phase.record);
+        let termination = poll_fn(|cx| match kill.kill.poll(cx) {
+            Poll::Ready(killed) => Poll::Ready(killed),
+            Poll::Pending => phase.poll(cx),
+        })
+        .await;
         phase.close(termination);
         termination
     }

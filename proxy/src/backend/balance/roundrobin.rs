@@ -1,92 +1,72 @@
-//! Smooth weighted round robin: servers take turns in proportion to their weights, and turns of
-//! one server are spread as evenly as the weights allow.
+//! `roundrobin`: servers take turns in proportion to their weights in effect, and turns of one
+//! server are spread as evenly as the weights allow.
 
-/// Who is next.
+use super::{Algorithm, Ask, Load, Member};
+
+/// Smooth weighted round robin: before each turn everybody gets the credit of its weight, and who
+/// has most takes the turn and pays for all of them.
 #[derive(Debug)]
 pub struct RoundRobin {
-    entries: Vec<Entry>,
-    total: i64,
+    shares: Vec<Share>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    server: usize,
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
     weight: i64,
     /// How far this server is behind its share.
     credit: i64,
 }
 
 impl RoundRobin {
-    /// Servers by index with their weights; those of weight 0 get no turn.
+    /// For so many servers.
     #[must_use]
-    pub fn new(weights: impl IntoIterator<Item = (usize, u32)>) -> Self {
-        let entries: Vec<_> = weights
-            .into_iter()
-            .filter(|(_, weight)| *weight > 0)
-            .map(|(server, weight)| Entry {
-                server,
-                weight: i64::from(weight),
-                credit: 0,
-            })
-            .collect();
+    pub fn new(servers: &[Member]) -> Self {
         Self {
-            total: entries.iter().map(|entry| entry.weight).sum(),
-            entries,
+            shares: vec![Share::default(); servers.len()],
         }
-    }
-
-    /// The next server's index.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "the turns never end and the weights will change between them"
-    )]
-    pub fn next(&mut self) -> Option<usize> {
-        for entry in &mut self.entries {
-            entry.credit += entry.weight;
-        }
-        // The first of equals, so that equal weights go in file order.
-        let mut best = 0;
-        for at in 1..self.entries.len() {
-            if self.entries[at].credit > self.entries[best].credit {
-                best = at;
-            }
-        }
-        let entry = self.entries.get_mut(best)?;
-        entry.credit -= self.total;
-        Some(entry.server)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn equal_weights_go_in_order() {
-        let mut rr = RoundRobin::new([(0, 1), (1, 1), (2, 1)]);
-        let turns: Vec<_> = (0..6).map(|_| rr.next().unwrap()).collect();
-        assert_eq!(turns, [0, 1, 2, 0, 1, 2]);
+impl Algorithm for RoundRobin {
+    /// Credits outlive a change: weights change often while a server starts slowly, and the turns
+    /// must not begin anew with the first server each time.
+    fn update(&mut self, servers: &[Load]) {
+        let weight = |load: &Load| i64::from(if load.is_there() { load.weight } else { 0 });
+        let total: i64 = servers.iter().map(weight).sum();
+        for (share, load) in self.shares.iter_mut().zip(servers) {
+            let weight = weight(load);
+            share.credit = if weight == 0 || share.weight == 0 {
+                0
+            } else {
+                share.credit.clamp(-total, total)
+            };
+            share.weight = weight;
+        }
     }
 
-    #[test]
-    fn nobody_to_choose() {
-        assert_eq!(RoundRobin::new([]).next(), None);
-        assert_eq!(RoundRobin::new([(0, 0)]).next(), None);
-    }
-
-    proptest! {
-        #[test]
-        fn every_round_gives_each_its_weight(weights in prop::collection::vec(0u32..20, 1..8)) {
-            let total: u32 = weights.iter().sum();
-            let mut rr = RoundRobin::new(weights.iter().copied().enumerate());
-            for _ in 0..3 {
-                let mut turns = vec![0; weights.len()];
-                for _ in 0..total {
-                    turns[rr.next().unwrap()] += 1;
-                }
-                prop_assert_eq!(&turns, &weights);
+    fn choose(&mut self, servers: &[Load], ask: &Ask<'_>) -> Option<usize> {
+        let mut total = 0;
+        let mut best: Option<(usize, i64)> = None;
+        for (at, (share, load)) in self.shares.iter_mut().zip(servers).enumerate() {
+            // Who cannot take this turn saves up nothing for later.
+            if share.weight == 0 || !load.is_free() || ask.avoid == Some(at) {
+                continue;
             }
+            share.credit += share.weight;
+            total += share.weight;
+            // The first of equals, so that equal weights go in file order.
+            if best.is_none_or(|(_, credit)| share.credit > credit) {
+                best = Some((at, share.credit));
+            }
+        }
+        match best {
+            Some((at, _)) => {
+                self.shares[at].credit -= total;
+                Some(at)
+            }
+            None => ask
+                .avoid
+                .filter(|&at| servers.get(at).is_some_and(Load::is_free)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Rule lines to rules, once every name of the configuration is known.
 
 mod actions;
+mod balance;
 mod conditions;
 mod limits;
 mod routes;
@@ -12,6 +13,7 @@ use super::diagnostic::{Diagnostics, Fault};
 use super::draft::rules::{RuleKind, RuleLine};
 use super::draft::{Draft, Kind, Proxy};
 use super::lexer::Word;
+use super::model::balance::Balance;
 use super::model::rules::{BackRules, FrontRules};
 use crate::rules::acl::Acls;
 use crate::rules::names::{Names, SystemFiles, TableFacts};
@@ -26,6 +28,8 @@ pub(super) struct Compiled {
     pub(super) fronts: Vec<FrontRules>,
     /// By the index of the backend.
     pub(super) backs: Vec<BackRules>,
+    /// By the index of the backend.
+    pub(super) balances: Vec<Balance>,
     /// The stick tables.
     pub(super) tables: Vec<TableSettings>,
 }
@@ -100,6 +104,11 @@ pub(super) fn compile(draft: &Draft, diagnostics: &mut Diagnostics) -> Compiled 
             compiled.fronts.push(front);
         }
         if proxy.kind.has_back() {
+            let balance = balance::balance(proxy, &site).unwrap_or_else(|fault| {
+                diagnostics.fault(fault);
+                Balance::default()
+            });
+            compiled.balances.push(balance);
             compiled.backs.push(back);
         }
     }

@@ -93,6 +93,8 @@ pub(crate) const SERVER: Scope = Scope {
         "force-tlsv13",
         "id=",
         "maxconn=",
+        "maxqueue=",
+        "minconn=",
         "no-backup",
         "no-send-proxy",
         "no-send-proxy-v2",

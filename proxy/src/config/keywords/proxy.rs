@@ -16,6 +16,8 @@ pub(crate) const PROXY: Scope = Scope {
         "disabled",
         "enabled",
         "fullconn",
+        "hash-balance-factor",
+        "hash-type",
         "id",
         "log",
         "log-tag",
@@ -48,8 +50,6 @@ pub(crate) const PROXY: Scope = Scope {
         "external-check",
         "filter",
         "force-persist",
-        "hash-balance-factor",
-        "hash-type",
         "ignore-persist",
         "load-server-state-from-file",
         "log-format",
@@ -201,15 +201,16 @@ pub(crate) const TIMEOUT: Scope = Scope {
 /// What may follow `balance`.
 pub(crate) const BALANCE: Scope = Scope {
     place: "after 'balance'",
-    ours: &["roundrobin"],
-    not_yet: &[
+    ours: &[
         "first",
         "hash",
         "leastconn",
         "random",
+        "roundrobin",
         "source",
         "static-rr",
     ],
+    not_yet: &[],
     http: &["hdr", "uri", "url_param"],
     machinery: &["rdp-cookie"],
     removed: &[],

@@ -1,6 +1,7 @@
 //! Words to a draft: one file per section or keyword family.
 
 mod agent;
+mod balance;
 mod bind;
 mod bind_tls;
 mod global;

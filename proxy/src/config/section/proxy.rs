@@ -7,10 +7,9 @@ use super::super::diagnostic::Fault;
 use super::super::draft::{Draft, Kind, Proxy, Settings};
 use super::super::keywords;
 use super::super::lexer::Word;
-use super::super::model::Balance;
 use super::super::units;
 use super::{
-    Args, Context, Modifier, bind, log, monitor, offload, options, rules, server, source,
+    Args, Context, Modifier, balance, bind, log, monitor, offload, options, rules, server, source,
     stick_table, timeouts,
 };
 
@@ -213,6 +212,7 @@ pub(crate) fn line(
         "offload" => offload::mode(args, proxy, context),
         "offload-after" => offload::after(args, proxy),
         "stick-table" => stick_table::line(args, proxy, context),
+        name if balance::KEYWORDS.contains(&name) => balance::line(args, proxy, context),
         name if rules::KEYWORDS.contains(&name) => rules::line(args, proxy, context),
         _ => setting(args, proxy, context),
     }
@@ -265,10 +265,6 @@ fn setting(args: Args<'_>, proxy: &mut Proxy, context: &mut Context<'_>) -> Resu
             proxy.settings.retries = units::integer(name, word, 0..=i32::MAX.unsigned_abs())?;
             side = Side::Back;
         }
-        "balance" => {
-            proxy.settings.balance = balance(args)?;
-            side = Side::Back;
-        }
         "source" => {
             let word = args.first("<addr>[:<port>] as argument")?;
             let address = source::address(word, context)?;
@@ -310,19 +306,6 @@ fn rate_limit(args: Args<'_>, proxy: &mut Proxy, context: &mut Context<'_>) -> R
     args.at_most(2)?;
     warn_if_ignored(proxy, "rate-limit sessions", keyword, Side::Front, context);
     Ok(())
-}
-
-fn balance(args: Args<'_>) -> Result<Balance, Fault> {
-    let word = args.first("'roundrobin'")?;
-    match word.as_str() {
-        "roundrobin" => Ok(Balance::RoundRobin),
-        text => {
-            // `hdr(name)` and its like carry their argument in the same word.
-            let mut bare = word.clone();
-            bare.text.truncate(text.find('(').unwrap_or(text.len()));
-            Err(keywords::BALANCE.refuse(&bare))
-        }
-    }
 }
 
 fn identity(args: Args<'_>, proxy: &mut Proxy) -> Result<(), Fault> {

@@ -22,7 +22,7 @@ listen a
     dispatch 127.0.0.1:20
     opton tcplog
     option tcplgo
-    balance leastconn
+    balance leastcon
     offload rediret
     default_backend nope
 fronted b
@@ -48,7 +48,7 @@ peers c
         "15:5 'dispatch' in 'listen' section is known to HAProxy but not available in this version.",
         "16:5 unknown keyword 'opton' in 'listen' section; did you mean 'option' maybe ?",
         "17:12 unknown keyword 'tcplgo' after 'option'; did you mean 'tcplog' maybe ?",
-        "18:13 'leastconn' after 'balance' is known to HAProxy but not available in this version.",
+        "18:13 unknown keyword 'leastcon' after 'balance'; did you mean 'leastconn' maybe ?",
         "19:13 'offload' supports",
         "21:1 unknown keyword 'fronted' in 'listen' section; did you mean 'frontend' maybe ?",
         "22:1 'peers' section is known to HAProxy but not available in this version.",
@@ -175,6 +175,8 @@ fn keywords_for_the_other_half_are_warned_about() {
         ("backend", "monitor-net 192.0.2.1"),
         ("backend", "mode health"),
         ("frontend", "balance roundrobin"),
+        ("frontend", "hash-type consistent"),
+        ("frontend", "hash-balance-factor 150"),
         ("frontend", "retries 3"),
         ("frontend", "option redispatch"),
         ("frontend", "source 192.0.2.1"),

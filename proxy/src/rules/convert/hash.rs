@@ -8,8 +8,9 @@ use crate::rules::fetch::Call;
 use crate::rules::sample::{Kind, Value};
 use crate::rules::scene::Scene;
 
-#[derive(Debug, Clone, Copy)]
-enum Function {
+/// A function from bytes to a number; balancing uses them too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Function {
     Crc32,
     Crc32c,
     Djb2,
@@ -77,7 +78,8 @@ impl Convert for Hash {
 }
 
 impl Function {
-    fn of(self, bytes: &[u8]) -> u32 {
+    /// The number of these bytes.
+    pub(crate) fn of(self, bytes: &[u8]) -> u32 {
         match self {
             Self::Crc32 => crc32fast::hash(bytes),
             Self::Crc32c => crc32c::crc32c(bytes),
@@ -112,7 +114,7 @@ const SPREAD: u32 = 3_221_225_473;
 
 /// Bob Jenkins's function that lets every bit of its input change about half of the output's, spread once
 /// more, as HAProxy does.
-fn avalanche(mut a: u32) -> u32 {
+pub(crate) fn avalanche(mut a: u32) -> u32 {
     a = a.wrapping_add(0x7ed5_5d16).wrapping_add(a << 12);
     a = a ^ 0xc761_c23c ^ (a >> 19);
     a = a.wrapping_add(0x1656_67b1).wrapping_add(a << 5);

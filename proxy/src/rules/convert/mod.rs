@@ -2,7 +2,7 @@
 
 mod address;
 mod encode;
-mod hash;
+pub(crate) mod hash;
 mod map;
 mod number;
 mod regsub;

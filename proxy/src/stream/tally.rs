@@ -1,0 +1,96 @@
+//! What a stream adds to the counters of its frontend, backend and server.
+
+use std::time::Instant;
+
+use crate::observe::counters::Counters;
+use crate::observe::record::{FlowRecord, Termination};
+use crate::worker::{FrontendState, Shared};
+
+/// Counts a stream that a frontend takes.
+pub fn taken(shared: &Shared, frontend: &FrontendState) {
+    let now = shared.clock.now();
+    let counters = &frontend.counters;
+    counters.sessions.one();
+    counters.sessions_max.raise(frontend.active.get());
+    counters.rate_max.raise(frontend.rate.count(now));
+    counters.last_session.set(now.0 + 1);
+}
+
+/// Does something to the counters of everybody who has to do with a stream: its frontend, its
+/// backend, its server.
+fn each(
+    shared: &Shared,
+    frontend: &FrontendState,
+    record: &FlowRecord,
+    mut count: impl FnMut(Who, &Counters),
+) {
+    count(Who::Frontend, &frontend.counters);
+    let Some(backend) = record
+        .backend_index
+        .get()
+        .and_then(|at| shared.backends.get(at))
+    else {
+        return;
+    };
+    count(Who::Backend, &backend.counters);
+    let place = record.place.get();
+    if let Some(server) = place.and_then(|at| backend.servers.get(at.server)) {
+        count(Who::Server, &server.counters);
+    }
+}
+
+/// Whose counters they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Frontend,
+    Backend,
+    Server,
+}
+
+/// Counts the bytes that a stream has moved since the last time.
+pub fn bytes(shared: &Shared, frontend: &FrontendState, record: &FlowRecord) {
+    let moved = [record.up.bytes(), record.down.bytes()];
+    let before = record.counted.replace(moved);
+    if moved == before {
+        return;
+    }
+    each(shared, frontend, record, |_, counters| {
+        counters.bytes_in.add(moved[0] - before[0]);
+        counters.bytes_out.add(moved[1] - before[1]);
+    });
+}
+
+/// Counts a stream that has ended.
+pub fn ended(
+    shared: &Shared,
+    frontend: &FrontendState,
+    record: &FlowRecord,
+    termination: Termination,
+) {
+    bytes(shared, frontend, record);
+    let times = record.times.get();
+    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let connect = times.connecting.zip(times.connected);
+    each(shared, frontend, record, |who, counters| {
+        let front = who == Who::Frontend;
+        match (termination.0, termination.1) {
+            ('P', 'R') if who != Who::Server => counters.denied_requests.one(),
+            ('P', 'D') => counters.denied_responses.one(),
+            ('C' | 'c', 'R') if front => counters.failed_requests.one(),
+            ('C' | 'c', _) if !front => counters.client_aborts.one(),
+            ('S' | 's', 'D') if !front => counters.server_aborts.one(),
+            _ => {}
+        }
+        if front {
+            return;
+        }
+        if let Some((from, to)) = connect {
+            counters.queue_time.add(millis(from - times.accepted));
+            counters.connect_time.add(millis(to - from));
+            counters
+                .total_time
+                .add(millis(Instant::now() - times.accepted));
+            counters.timed.one();
+        }
+    });
+}
