@@ -138,7 +138,7 @@ fn evaluation_allocates_nothing() {
                 random,
                 last_look: true,
                 source: Some(([192, 0, 2, 7], 40_000).into()),
-                destination: Some(([198, 51, 100, 1], 443).into()),
+                new_destination: Some(([198, 51, 100, 1], 443).into()),
                 client_tcp: None,
                 frontend: Place {
                     index: 0,

@@ -105,7 +105,7 @@ impl<'a> Setting<'a> {
             random: self.scratch.random(),
             last_look: sight.last_look,
             source: session.source_address(),
-            destination: session.destination,
+            new_destination: session.destination,
             client_tcp: sight.client_tcp,
             frontend: self.frontend,
             listener: self.listener,

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,7 +56,7 @@ impl Census for Counts {
     }
 }
 
-/// A connection with a known round trip time.
+/// A connection to 198.51.100.1:443 with a known round trip time.
 #[derive(Debug)]
 struct Tcp;
 
@@ -66,6 +67,10 @@ impl ClientTcp for Tcp {
             rtt_var: 6_789,
             ..tcp::Info::default()
         })
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        Some(([198, 51, 100, 1], 443).into())
     }
 }
 
@@ -142,7 +147,7 @@ impl World {
             random: 0x0123_4567_89ab_cdef,
             last_look: true,
             source: Some(([192, 0, 2, 7], 40_000).into()),
-            destination: Some(([198, 51, 100, 1], 443).into()),
+            new_destination: None,
             client_tcp: Some(&Tcp),
             frontend: Place {
                 index: 0,

@@ -68,7 +68,7 @@ fn found(name: &str, arguments: &[&str], bytes: &[u8], complete: bool) -> Sample
         random: 0,
         last_look: false,
         source: None,
-        destination: None,
+        new_destination: None,
         client_tcp: None,
         frontend: Place {
             index: 0,

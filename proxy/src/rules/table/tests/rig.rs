@@ -102,7 +102,7 @@ impl Rig {
             last_look: false,
             source: source
                 .map(|source| (source.parse::<std::net::IpAddr>().expect("an address"), 9).into()),
-            destination: None,
+            new_destination: None,
             client_tcp: None,
             frontend: Place {
                 index: 0,
