@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bumpalo::Bump;
 use underpass::config::lexer::{Variables, Word, split};
 use underpass::rules::acl::{Acls, Condition, Truth};
-use underpass::rules::names::{Names, PatternFiles};
+use underpass::rules::names::{Names, PatternFiles, SystemHosts};
 use underpass::rules::sample::Value;
 use underpass::rules::scene::{Census, Millis, Needs, Payload, Place, Scene};
 use underpass::rules::table::Tables;
@@ -106,6 +106,7 @@ fn evaluation_allocates_nothing() {
         backend: None,
         own: "fe",
         files: &Files,
+        hosts: &SystemHosts,
         vars: &VarNames::default(),
     };
     let vars = RefCell::new(Vars::default());

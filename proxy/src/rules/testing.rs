@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use bumpalo::Bump;
 
 use super::acl::{Acls, Condition};
 use super::expr::Expr;
-use super::names::{Names, PatternFiles};
+use super::names::{HostNames, Names, PatternFiles};
 use super::sample::{Sample, Value};
 use super::scene::{Census, ClientTcp, Millis, Needs, Payload, Place, Scene};
 use super::table::Tables;
@@ -87,6 +87,19 @@ impl PatternFiles for Files {
     }
 }
 
+/// Knows `client.example`, which is 192.0.2.7.
+#[derive(Debug)]
+pub(super) struct Hosts;
+
+impl HostNames for Hosts {
+    fn ipv4(&self, name: &str) -> Result<Ipv4Addr, String> {
+        match name {
+            "client.example" => Ok(Ipv4Addr::new(192, 0, 2, 7)),
+            _ => Err("no such host".to_owned()),
+        }
+    }
+}
+
 /// Frontends `fe` and `fe2`, backends `be` and `be2` with servers `s1` and `s2` each, variables
 /// `txn.t` (text `tee`) and `txn.n` (7), a client 192.0.2.7:40000 of 198.51.100.1:443.
 pub(super) struct World {
@@ -136,6 +149,7 @@ impl World {
             backend: None,
             own: "fe",
             files: &self.files,
+            hosts: &Hosts,
             vars: &self.var_names,
         }
     }

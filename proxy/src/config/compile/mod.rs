@@ -16,7 +16,7 @@ use super::lexer::Word;
 use super::model::balance::Balance;
 use super::model::rules::{BackRules, FrontRules};
 use crate::rules::acl::Acls;
-use crate::rules::names::{Names, SystemFiles, TableFacts};
+use crate::rules::names::{Names, SystemFiles, SystemHosts, TableFacts};
 use crate::rules::ruleset::{Rule, Stage};
 use crate::rules::table::{StoreSet, TableId, TableSettings};
 use crate::rules::vars::VarNames;
@@ -91,6 +91,7 @@ pub(super) fn compile(draft: &Draft, diagnostics: &mut Diagnostics) -> Compiled 
             backend: proxy.kind.has_back().then_some(compiled.backs.len()),
             own: &proxy.name,
             files: &SystemFiles,
+            hosts: &SystemHosts,
             vars: &vars,
         };
         let mut site = Site {

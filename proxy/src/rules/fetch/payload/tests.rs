@@ -7,7 +7,7 @@ use bumpalo::Bump;
 use super::*;
 use crate::config::lexer::Word;
 use crate::config::model::Position;
-use crate::rules::names::SystemFiles;
+use crate::rules::names::{SystemFiles, SystemHosts};
 use crate::rules::scene::{Census, Millis, Place};
 use crate::rules::table::Tables;
 use crate::rules::vars::{VarNames, Vars};
@@ -42,6 +42,7 @@ fn compiled(name: &str, arguments: &[&str]) -> Result<Box<dyn Fetch>, String> {
         backend: None,
         own: "fe",
         files: &SystemFiles,
+        hosts: &SystemHosts,
         vars: &VarNames::default(),
     };
     compile(call, &names)

@@ -9,7 +9,7 @@ use bumpalo::Bump;
 
 use crate::config::lexer::Word;
 use crate::config::model::Position;
-use crate::rules::names::{Names, PatternFiles, TableFacts};
+use crate::rules::names::{Names, PatternFiles, SystemHosts, TableFacts};
 use crate::rules::sample::Sample;
 use crate::rules::scene::{Census, Millis, Place, Scene};
 use crate::rules::table::{Table, TableId, TableSettings, Tables, Tracked};
@@ -83,6 +83,7 @@ impl Rig {
             backend: None,
             own: "own",
             files: &Nothing,
+            hosts: &SystemHosts,
             vars: &VarNames::default(),
         })
     }
