@@ -1,5 +1,5 @@
-//! `tcp-response content`: looks at a server's first bytes before the client gets them, while the
-//! client's go on to the server.
+//! `tcp-response content`, `stick store-response`: look at a server's first bytes before the client
+//! gets them, while the client's go on to the server.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use tokio::time::Sleep;
 
+use super::route::{self, ToStore};
 use crate::backend::{Backend, Server};
 use crate::channel::buffer::Buffer;
 use crate::conn::Connection;
@@ -23,6 +24,7 @@ use crate::rules::ruleset::Progress;
 use crate::rules::run::{Reached, Sight};
 use crate::rules::scene::{Payload, Place};
 use crate::rules::session::Session;
+use crate::rules::table::TableId;
 use crate::worker::{FrontendState, Worker};
 
 /// A response that rules still look at.
@@ -34,6 +36,8 @@ pub struct Gate {
     server: Arc<Server>,
     session: Rc<RefCell<Session>>,
     proxy: Option<Box<Header>>,
+    /// The tables in which this stream has let an entry remember its server.
+    stored: Vec<TableId>,
     progress: Progress,
     received: Buffer,
     ended: bool,
@@ -79,10 +83,12 @@ pub struct Site<'a> {
     pub backend: &'a Arc<Backend>,
     /// The server.
     pub server: &'a Arc<Server>,
+    /// The entries that remember it already.
+    pub stores: &'a [ToStore],
 }
 
 impl Gate {
-    /// A gate, where the backend has rules for responses.
+    /// A gate, where the backend has something to look at in responses.
     #[must_use]
     pub fn new(
         site: Site<'_>,
@@ -90,7 +96,7 @@ impl Gate {
         proxy: Option<Box<Header>>,
     ) -> Option<Box<Self>> {
         let rules = &site.backend.config.rules;
-        if rules.response.is_empty() {
+        if rules.response.is_empty() && rules.storing.is_empty() {
             return None;
         }
         let deadline = rules.response_delay.map(|delay| {
@@ -105,6 +111,7 @@ impl Gate {
             server: Arc::clone(site.server),
             session: Rc::clone(session),
             proxy,
+            stored: site.stores.iter().map(|store| store.table).collect(),
             progress: Progress::default(),
             received: Buffer::empty(),
             ended: false,
@@ -191,6 +198,27 @@ impl Gate {
                 carry_out(client, effect);
             },
         );
+        let passes = match reached {
+            Reached::Ruling(ruling, _) => matches!(ruling, Ruling::Accept | Ruling::Close),
+            Reached::Waits => last_look,
+        };
+        let storing = &self.backend.config.rules.storing;
+        if passes && !storing.is_empty() {
+            let sight = Sight {
+                last_look: true,
+                ..sight
+            };
+            let session = self.session.borrow();
+            let stores = setting.look(&session, sight, |scene| {
+                route::stick_of_response(storing, scene, &self.stored)
+            });
+            route::store(
+                &stores,
+                &self.server,
+                &self.worker.shared.tables,
+                setting.now,
+            );
+        }
         let take = |received: &mut Buffer| std::mem::replace(received, Buffer::empty());
         match reached {
             Reached::Ruling(Ruling::Accept, _) => Some(Opened::Pass(take(&mut self.received))),

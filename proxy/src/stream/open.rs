@@ -136,7 +136,7 @@ pub async fn open(
         return Err(Termination::CLIENT_GONE_CONNECTING);
     }
     route::store(
-        stores,
+        &stores,
         place.server(),
         &worker.shared.tables,
         worker.shared.clock.now(),
@@ -154,6 +154,7 @@ pub async fn open(
         bind,
         backend: &backend,
         server: place.server(),
+        stores: &stores,
     };
     let gate = Gate::new(site, &session, proxy);
     let setup = transfer::Setup {

@@ -114,7 +114,13 @@ pub(super) fn compile(draft: &Draft, diagnostics: &mut Diagnostics) -> Compiled 
         }
     }
     // What a stick line remembers of a key is its server.
-    for stick in compiled.backs.iter().flat_map(|back| &back.sticking) {
+    let sticks = |back| {
+        let BackRules {
+            sticking, storing, ..
+        }: &BackRules = back;
+        sticking.iter().chain(storing)
+    };
+    for stick in compiled.backs.iter().flat_map(sticks) {
         tables[stick.table.0].stores |= StoreSet::SERVER_ID;
     }
     compiled.tables = tables;
@@ -191,7 +197,11 @@ fn one_line(
             back.servers.push(routes::use_server(line, site)?);
         }
         RuleKind::Stick if proxy.kind.has_back() => {
-            back.sticking.push(routes::stick(line, site)?);
+            let (stage, stick) = routes::stick(line, site)?;
+            match stage {
+                Stage::Memory => back.storing.push(stick),
+                _ => back.sticking.push(stick),
+            }
         }
         RuleKind::UseBackend | RuleKind::UseServer | RuleKind::Stick => {}
     }
