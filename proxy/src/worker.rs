@@ -29,6 +29,7 @@ use crate::offload::Availability;
 use crate::rules::run::{Scratch, Setting};
 use crate::rules::scene::{Millis, Place};
 use crate::rules::table::Tables;
+use crate::rules::vars::ProcessVars;
 use crate::stream::account::{self, Accounts};
 use crate::stream::living::{Living, LivingStream, Whom};
 use crate::stream::serve::{self, Accepted};
@@ -142,6 +143,8 @@ pub struct Shared {
     pub places: Arc<Semaphore>,
     /// The stick tables.
     pub tables: Tables,
+    /// The variables of the process.
+    pub vars: ProcessVars,
     /// The clock of counters and expiry.
     pub clock: Clock,
 }
@@ -224,6 +227,7 @@ impl Worker {
             },
             listener: listener.map_or((0, ""), |bind| (bind.id, &*bind.label)),
             tables: &self.shared.tables,
+            vars: &self.shared.vars,
             census: &*self.shared,
         }
     }

@@ -1,13 +1,12 @@
 //! What rules may look at, at one moment.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
 
 use bumpalo::Bump;
 
 use super::table::{Tables, Tracked};
-use super::vars::Vars;
+use super::vars::Variables;
 use crate::conn::data::ssl::SslSock;
 use crate::handshake::proxy_protocol::Header;
 use crate::sys::tcp;
@@ -169,7 +168,7 @@ pub struct Scene<'a> {
     /// The stick tables.
     pub tables: &'a Tables,
     /// Variables.
-    pub vars: &'a RefCell<Vars>,
+    pub vars: Variables<'a>,
     /// The running proxy's counts.
     pub census: &'a dyn Census,
 }

@@ -74,7 +74,8 @@ impl Session {
         self.tracked.each_ref().map(Option::as_ref)
     }
 
-    /// The values that an action needs, looked up while the scene can still see the session.
+    /// The values that an action needs, looked up while the scene can still see the session. Actions on
+    /// variables are carried out by it.
     #[must_use]
     pub fn prepare(action: &Action, scene: &Scene<'_>) -> Prepared {
         match action {
@@ -117,8 +118,12 @@ impl Session {
             }
             Action::SetVar { id, value } => {
                 if let Some(value) = value.evaluate(scene).value() {
-                    scene.vars.borrow_mut().set(*id, value);
+                    scene.vars.set(*id, value);
                 }
+                Prepared::Nothing
+            }
+            Action::UnsetVar(id) => {
+                scene.vars.unset(*id);
                 Prepared::Nothing
             }
             _ => Prepared::Nothing,
@@ -153,7 +158,6 @@ impl Session {
                 Part::Source | Part::SourcePort => self.source = Endpoint::Inet(address),
                 Part::Destination | Part::DestinationPort => self.destination = Some(address),
             },
-            (Action::UnsetVar(id), _) => self.vars.get_mut().unset(*id),
             (Action::SetMark(mark), _) => return Some(SocketEffect::Mark(*mark)),
             (Action::SetTos(tos), _) => return Some(SocketEffect::Tos(*tos)),
             (Action::ExpectProxy, _) => return Some(SocketEffect::ExpectProxy),

@@ -14,9 +14,9 @@ use super::names::{HostNames, Names, PatternFiles};
 use super::sample::{Sample, Value};
 use super::scene::{Census, ClientTcp, Millis, Needs, Payload, Place, Scene};
 use super::table::Tables;
-use super::vars::{VarNames, Vars};
+use super::vars::{ProcessVars, VarNames, Variables, Vars};
 use crate::config::diagnostic::Fault;
-use crate::config::lexer::{self, Variables, Word};
+use crate::config::lexer::{self, Word};
 use crate::sys::tcp;
 
 /// Counts that tell by their value where they come from.
@@ -108,6 +108,7 @@ pub(super) struct World {
     files: Files,
     var_names: VarNames,
     pub(super) vars: RefCell<Vars>,
+    pub(super) shared_vars: ProcessVars,
     pub(super) arena: Bump,
     tables: Tables,
 }
@@ -124,6 +125,7 @@ impl World {
             files: Files::default(),
             var_names: VarNames::default(),
             vars: RefCell::default(),
+            shared_vars: ProcessVars::default(),
             arena: Bump::new(),
             tables: Tables::default(),
         };
@@ -176,7 +178,7 @@ impl World {
             response: None,
             tracked: [None; 3],
             tables: &self.tables,
-            vars: &self.vars,
+            vars: Variables::new(&self.vars, &self.shared_vars),
             census: &Counts,
         }
     }
@@ -252,7 +254,7 @@ fn message(fault: Fault) -> String {
 /// A line's words, as the configuration's reader cuts them.
 pub(super) fn words(line: &str) -> Vec<Word> {
     let environment = BTreeMap::new();
-    let variables = Variables {
+    let variables = lexer::Variables {
         environment: &environment,
         section: "",
     };

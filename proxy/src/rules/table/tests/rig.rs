@@ -13,7 +13,7 @@ use crate::rules::names::{Names, PatternFiles, SystemHosts, TableFacts};
 use crate::rules::sample::Sample;
 use crate::rules::scene::{Census, Millis, Place, Scene};
 use crate::rules::table::{Table, TableId, TableSettings, Tables, Tracked};
-use crate::rules::vars::{VarNames, Vars};
+use crate::rules::vars::{ProcessVars, VarNames, Variables};
 
 /// Some tables, by their names.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Rig {
             response: None,
             tracked,
             tables: &self.tables,
-            vars: &RefCell::new(Vars::default()),
+            vars: Variables::new(&RefCell::default(), &ProcessVars::default()),
             census: &Nothing,
         })
     }
