@@ -358,3 +358,6 @@ async fn work(
     }
     Ok(Outcome::DONE)
 }
+
+#[cfg(test)]
+mod tests;
