@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use tokio::time::Sleep;
 
-use super::route::{self, ToStore};
+use super::route;
 use crate::backend::{Backend, Server};
 use crate::channel::buffer::Buffer;
 use crate::conn::Connection;
@@ -24,7 +24,6 @@ use crate::rules::ruleset::Progress;
 use crate::rules::run::{Reached, Sight};
 use crate::rules::scene::{Payload, Place};
 use crate::rules::session::Session;
-use crate::rules::table::TableId;
 use crate::worker::{FrontendState, Worker};
 
 /// A response that rules still look at.
@@ -36,8 +35,6 @@ pub struct Gate {
     server: Arc<Server>,
     session: Rc<RefCell<Session>>,
     proxy: Option<Box<Header>>,
-    /// The tables in which this stream has let an entry remember its server.
-    stored: Vec<TableId>,
     progress: Progress,
     received: Buffer,
     ended: bool,
@@ -83,8 +80,6 @@ pub struct Site<'a> {
     pub backend: &'a Arc<Backend>,
     /// The server.
     pub server: &'a Arc<Server>,
-    /// The entries that remember it already.
-    pub stores: &'a [ToStore],
 }
 
 impl Gate {
@@ -111,7 +106,6 @@ impl Gate {
             server: Arc::clone(site.server),
             session: Rc::clone(session),
             proxy,
-            stored: site.stores.iter().map(|store| store.table).collect(),
             progress: Progress::default(),
             received: Buffer::empty(),
             ended: false,
@@ -210,7 +204,7 @@ impl Gate {
             };
             let session = self.session.borrow();
             let stores = setting.look(&session, sight, |scene| {
-                route::stick_of_response(storing, scene, &self.stored)
+                route::stick_of_response(storing, scene)
             });
             route::store(
                 &stores,

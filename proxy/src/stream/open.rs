@@ -154,7 +154,6 @@ pub async fn open(
         bind,
         backend: &backend,
         server: place.server(),
-        stores: &stores,
     };
     let gate = Gate::new(site, &session, proxy);
     let setup = transfer::Setup {

@@ -118,14 +118,13 @@ pub fn stick(
     (matched, stores)
 }
 
-/// What the `stick store-response` lines say: more entries that are to remember the server. One for
-/// each table, `before` included: the first that stores into a table has it.
+/// What the `stick store-response` lines say: more entries that are to remember the server. Of these
+/// lines, too, the first that stores into a table has it, whatever the request has stored there.
 #[must_use]
-pub fn stick_of_response(storing: &[Stick], scene: &Scene<'_>, before: &[TableId]) -> Vec<ToStore> {
+pub fn stick_of_response(storing: &[Stick], scene: &Scene<'_>) -> Vec<ToStore> {
     let mut stores: Vec<ToStore> = Vec::new();
     for line in storing {
-        let is_full =
-            before.contains(&line.table) || stores.iter().any(|store| store.table == line.table);
+        let is_full = stores.iter().any(|store| store.table == line.table);
         if is_full || !applies(line.when.as_ref(), scene) {
             continue;
         }

@@ -98,12 +98,25 @@ cases! {
             from(3).served('b'),
         ]),
 
-    // What the request stored goes before what the response would.
-    one_store_per_table: Case::frontend("")
+    // One of the request, one of the response.
+    two_stores_per_table: Case::frontend("")
         .backend(&format!(
             "stick-table type ip size 100 expire 1h
              stick match src,ipmask(24)
              stick store-request src
+             stick store-response src,ipmask(24)
+             {THREE}"
+        ))
+        .script([
+            from(2).served('a'),
+            from(3).served('a'),
+        ]),
+
+    a_second_store_of_a_response_is_none: Case::frontend("")
+        .backend(&format!(
+            "stick-table type ip size 100 expire 1h
+             stick match src,ipmask(24)
+             stick store-response src
              stick store-response src,ipmask(24)
              {THREE}"
         ))
