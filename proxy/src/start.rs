@@ -23,6 +23,7 @@ use crate::offload::guard::attached::Guards;
 use crate::offload::guard::plan::Plan;
 use crate::offload::{self, guard};
 use crate::rules::table::{Table, Tables};
+use crate::rules::vars::ProcessVars;
 use crate::sys::process;
 use crate::tls::Contexts;
 use crate::worker::{self, Clock, FrontendState, Request, Shared};
@@ -110,6 +111,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         active: Arc::default(),
         places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
         tables: Tables::new(config.tables.into_iter().map(Table::new).collect()),
+        vars: ProcessVars::default(),
         clock: Clock::default(),
         global,
     });

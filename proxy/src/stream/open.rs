@@ -136,7 +136,7 @@ pub async fn open(
         return Err(Termination::CLIENT_GONE_CONNECTING);
     }
     route::store(
-        stores,
+        &stores,
         place.server(),
         &worker.shared.tables,
         worker.shared.clock.now(),

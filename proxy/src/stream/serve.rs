@@ -22,8 +22,7 @@ use crate::backend::{Backend, Held};
 use crate::config::model::SocketOptions;
 use crate::conn::ctrl::tcp;
 use crate::conn::{Connection, Ctrl};
-use crate::handshake;
-use crate::handshake::incoming::{Ended, Entrance, Incoming};
+use crate::handshake::incoming::{self, Begun, Ended, Entrance, Incoming};
 use crate::handshake::tcp_rules::Rules;
 use crate::observe;
 use crate::observe::log::{Concurrency, LEVEL_INFO, StreamLine};
@@ -115,7 +114,12 @@ async fn enter(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>)
             worker.shared.global.bufsize,
             &worker.turns,
         );
-        Box::pin(handshake::incoming::run(&entrance, incoming)).await
+        match incoming::begin(&entrance, incoming) {
+            Begun::Over(outcome) => outcome,
+            Begun::Owes(incoming, owed) => {
+                Box::pin(incoming::finish(&entrance, incoming, owed)).await
+            }
+        }
     };
     match outcome {
         Ok(incoming) => serve(worker, place, incoming).await,
@@ -325,7 +329,7 @@ async fn run(
             StreamLine::new(record, None, counted.now(), Instant::now()),
         );
     }
-    let account = worker.accounts.open(Rc::clone(&session), record);
+    let account = worker.accounts.open(&session, record);
     let ending = transfer::run(setup, client, server, record.clone()).await;
     account.close(worker.shared.clock.now());
     record.log_level.set(session.borrow().log_level);

@@ -16,7 +16,7 @@ use super::lexer::Word;
 use super::model::balance::Balance;
 use super::model::rules::{BackRules, FrontRules};
 use crate::rules::acl::Acls;
-use crate::rules::names::{Names, SystemFiles, TableFacts};
+use crate::rules::names::{Names, SystemFiles, SystemHosts, TableFacts};
 use crate::rules::ruleset::{Rule, Stage};
 use crate::rules::table::{StoreSet, TableId, TableSettings};
 use crate::rules::vars::VarNames;
@@ -91,6 +91,7 @@ pub(super) fn compile(draft: &Draft, diagnostics: &mut Diagnostics) -> Compiled 
             backend: proxy.kind.has_back().then_some(compiled.backs.len()),
             own: &proxy.name,
             files: &SystemFiles,
+            hosts: &SystemHosts,
             vars: &vars,
         };
         let mut site = Site {
@@ -113,7 +114,13 @@ pub(super) fn compile(draft: &Draft, diagnostics: &mut Diagnostics) -> Compiled 
         }
     }
     // What a stick line remembers of a key is its server.
-    for stick in compiled.backs.iter().flat_map(|back| &back.sticking) {
+    let sticks = |back| {
+        let BackRules {
+            sticking, storing, ..
+        }: &BackRules = back;
+        sticking.iter().chain(storing)
+    };
+    for stick in compiled.backs.iter().flat_map(sticks) {
         tables[stick.table.0].stores |= StoreSet::SERVER_ID;
     }
     compiled.tables = tables;
@@ -190,7 +197,11 @@ fn one_line(
             back.servers.push(routes::use_server(line, site)?);
         }
         RuleKind::Stick if proxy.kind.has_back() => {
-            back.sticking.push(routes::stick(line, site)?);
+            let (stage, stick) = routes::stick(line, site)?;
+            match stage {
+                Stage::Memory => back.storing.push(stick),
+                _ => back.sticking.push(stick),
+            }
         }
         RuleKind::UseBackend | RuleKind::UseServer | RuleKind::Stick => {}
     }
