@@ -3,6 +3,8 @@
 //!
 //! `cargo run -p underpass --example balance_figures [/usr/sbin/haproxy]`
 //!
+//! `cargo run --release -p underpass --example balance_figures costs`: how long a choice takes.
+//!
 //! Every stream comes from an address of its own in 127/8. HAProxy gets real connections on the
 //! loopback, to servers that answer their number.
 
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use socket2::{Domain, Socket, Type};
-use underpass::backend::balance::{Ask, Load, Member, SCALE, make};
+use underpass::backend::balance::{Algorithm, Ask, Load, Member, SCALE, make};
 use underpass::config::model::Environment;
 use underpass::config::model::balance::{Balance, Key};
 use underpass::config::{self, Source};
@@ -134,23 +136,27 @@ fn settings(farm: &Farm) -> Result<Balance> {
     Ok(config.backends[0].balance.clone())
 }
 
+/// The algorithm, not updated yet, and idle servers.
+fn start(farm: &Farm, balance: &Balance) -> (Box<dyn Algorithm>, Vec<Load>) {
+    let members = (1..).zip(&farm.weights);
+    let members = members.map(|(id, &weight)| Member { id, weight });
+    let load = |weight: &u32| Load {
+        weight: weight * SCALE,
+        usable: true,
+        served: 0,
+        queued: 0,
+        limit: farm.limit().unwrap_or(u32::MAX),
+    };
+    (
+        make(balance, members),
+        farm.weights.iter().map(load).collect(),
+    )
+}
+
 /// Our own choices.
 fn ours(farm: &Farm) -> Result<Run> {
     let balance = settings(farm)?;
-    let members = (1..).zip(&farm.weights);
-    let members = members.map(|(id, &weight)| Member { id, weight });
-    let mut algorithm = make(&balance, members);
-    let mut servers: Vec<Load> = farm
-        .weights
-        .iter()
-        .map(|weight| Load {
-            weight: weight * SCALE,
-            usable: true,
-            served: 0,
-            queued: 0,
-            limit: farm.limit().unwrap_or(u32::MAX),
-        })
-        .collect();
+    let (mut algorithm, mut servers) = start(farm, &balance);
     let mut random = 0;
     let mut round = |servers: &mut [Load]| -> Result<Vec<usize>> {
         algorithm.update(servers);
@@ -339,6 +345,50 @@ fn until(what: &str, mut is_true: impl FnMut() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
+/// Nanoseconds per choice, and microseconds per change of one server's weight.
+fn costs() -> Result<()> {
+    const CHOICES: u32 = 20_000;
+    const UPDATES: u32 = 50;
+    println!("| algorithm | servers | weight | choice, ns | update, us |\n|---|---|---|---|---|");
+    for lines in ALGORITHMS {
+        for (count, weight) in [(10, 1), (100, 1), (1000, 1), (1000, 100)] {
+            let farm = Farm {
+                lines,
+                weights: vec![weight; count],
+            };
+            let balance = settings(&farm)?;
+            let (mut algorithm, mut servers) = start(&farm, &balance);
+            algorithm.update(&servers);
+            let start = Instant::now();
+            for number in 0..CHOICES {
+                let octets = number.wrapping_mul(0x9e37_79b9).to_be_bytes();
+                let ask = Ask {
+                    key: Some(&octets),
+                    avoid: None,
+                    random: number.into(),
+                };
+                algorithm
+                    .choose(&servers, &ask)
+                    .context("nobody was chosen")?;
+            }
+            let choices = start.elapsed();
+            let start = Instant::now();
+            for number in 0..UPDATES {
+                // Nearly all of the weight, and all of it again.
+                servers[count / 2].weight = weight * SCALE - number % 2;
+                servers[count / 3].usable = number % 2 == 0;
+                algorithm.update(&servers);
+            }
+            println!(
+                "| `{lines}` | {count} | {weight} | {} | {} |",
+                choices.as_nanos() / u128::from(CHOICES),
+                start.elapsed().as_micros() / u128::from(UPDATES)
+            );
+        }
+    }
+    Ok(())
+}
+
 fn print(figures: &Figures) {
     print!(
         " {:.2} | {:.3} | {:.1} | {:.1} |",
@@ -348,6 +398,9 @@ fn print(figures: &Figures) {
 
 fn main() -> Result<()> {
     let program = std::env::args_os().nth(1);
+    if program.as_deref() == Some("costs".as_ref()) {
+        return costs();
+    }
     let sizes: [(&str, Vec<u32>); 4] = [
         ("3", vec![1; 3]),
         ("10", vec![1; 10]),
