@@ -75,6 +75,11 @@ impl Accounts {
 }
 
 impl Account<'_> {
+    /// Accounts for what was moved up to now.
+    pub fn settle(&self, now: Millis) {
+        self.books.settle(now);
+    }
+
     /// Accounts for the last bytes, and gives back what the session tracks.
     pub fn close(self, now: Millis) {
         self.books.settle(now);
