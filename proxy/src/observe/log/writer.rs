@@ -212,5 +212,7 @@ impl Writer {
             }
             left = now_left;
         }
+        self.warned.1 = None;
+        self.warn(Instant::now());
     }
 }

@@ -53,6 +53,7 @@ impl Descriptor {
             if !fd::is_writable(file.as_fd()) {
                 break;
             }
+            let chunk = &chunk[..chunk.len().min(self.chunk)];
             match file.write(chunk) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => backlog.advance(written),
