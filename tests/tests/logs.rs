@@ -122,7 +122,7 @@ fn cases() -> Vec<Case> {
         format("header", "%ci %cp %fi %fp %[src] %[fc_rcvd_proxy] %B")
             .bind("accept-proxy")
             .says("PROXY TCP4 192.0.2.1 192.0.2.9 1001 1002\r\nabc"),
-        format("refused", &ALL.replace(" bi=%bi bp=%bp si=%si sp=%sp", "")).to(Some("dead")),
+        format("refused", &ALL.replace(" bi=%bi bp=%bp", "")).to(Some("dead")),
         format("refused-early", "%b/%s %ci").to(Some("dead")),
         format("asap", ALL).with("option logasap"),
         format("asap-refused", "B=%B Tt=%Tt Tu=%Tu U=%U %ts")

@@ -8,7 +8,7 @@ use std::time::Instant;
 use socket2::SockRef;
 
 use crate::backend::{Backend, Server};
-use crate::config::model::BindAddress;
+use crate::config::model::{BindAddress, ServerAddress, ServerPort};
 use crate::conn::Connection;
 use crate::conn::data::ssl::SslSock;
 use crate::handshake::incoming::Incoming;
@@ -160,8 +160,28 @@ impl<'a> Logging<'a> {
     pub fn log(&self, termination: Termination, concurrency: Concurrency) {
         let options = &self.frontend.config.log;
         if let Some(level) = log::at_the_end(options, self.record, termination) {
+            self.note_last_server();
             self.send(self.line(Some(termination), concurrency).at(level));
         }
+    }
+
+    /// Of a stream that did not reach its server: where it would have been.
+    fn note_last_server(&self) {
+        let mut notes = self.record.notes.borrow_mut();
+        let Some(notes) = notes.as_mut().filter(|notes| notes.server.is_none()) else {
+            return;
+        };
+        let server = self.record.place.get().and_then(|at| {
+            let backend = self.worker.shared.backends.get(at.backend)?;
+            backend.servers.get(at.server)
+        });
+        notes.server =
+            server.and_then(
+                |server| match (&server.config.address, server.config.port) {
+                    (ServerAddress::Inet(address), ServerPort::Fixed) => Some(*address),
+                    _ => None,
+                },
+            );
     }
 
     /// Writes the line of a connection that became no stream in the frontend's format for such;

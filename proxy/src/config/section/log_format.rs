@@ -254,7 +254,12 @@ fn end_of_expression(text: &str) -> Option<usize> {
         match (c, quote) {
             (']', None) if !inside => return Some(at),
             (_, Some(open)) if c == open => quote = None,
-            ('\\', None | Some('"')) if inside => drop(chars.next()),
+            // What else follows a backslash stays what it is.
+            ('\\', None | Some('"')) if inside => {
+                if chars.as_str().starts_with(['\\', '"', '\'']) {
+                    chars.next();
+                }
+            }
             ('\'' | '"', None) if inside => quote = Some(c),
             ('(', None) => inside = true,
             (')', None) => inside = false,
