@@ -18,7 +18,7 @@ use crate::config::model::rules::Target;
 use crate::config::model::{self, BackendId, Config, Frontend, Global, LogTarget, OffloadMode};
 use crate::drain::{self, Control, Phase};
 use crate::net::listen::{self, Listening};
-use crate::observe::log::{LEVEL_NOTICE, Logger};
+use crate::observe::log::{Identity, LEVEL_NOTICE, Logger};
 use crate::offload::guard::attached::Guards;
 use crate::offload::guard::plan::Plan;
 use crate::offload::{self, guard};
@@ -87,8 +87,8 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
     let api = socket::open(&global.stats_sockets)?;
     let guards = Guards::attach(&global.guards, plan);
     confine(&global)?;
-    let tag = global.log_tag.clone().unwrap_or_else(|| "underpass".into());
-    let (logger, log_thread) = Logger::start(tag).context("starting the log writer")?;
+    let identity = Identity::new(&global);
+    let (logger, log_thread) = Logger::start(identity).context("starting the log writer")?;
     let logs: Arc<[LogTarget]> = global.logs.clone().into();
     let fronts = frontends.clone();
     let shared = Arc::new(Shared {
@@ -140,10 +140,6 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
     ));
     // It has nothing to wait for once the workers have ended.
     let _ = admin.join();
-    let dropped = logger.dropped();
-    if dropped > 0 {
-        tracing::warn!(dropped, "log lines were dropped");
-    }
     drop(logger);
     // The writer has only what is queued left to write.
     let _ = log_thread.join();

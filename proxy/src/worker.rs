@@ -367,13 +367,14 @@ impl Worker {
 
     fn log_killed(&self) {
         for LivingStream { record, frontend } in &self.living.list() {
-            if frontend.config.log.tcplog {
+            if frontend.config.log.tcplog && !record.logged.get() {
                 let line = StreamLine::new(
                     record,
                     Some(Termination::KILLED),
                     self.concurrency(frontend),
                     Instant::now(),
-                );
+                )
+                .formatted(&frontend.config.log, record);
                 self.logger.stream(&frontend.logs, line);
             }
         }

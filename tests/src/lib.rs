@@ -7,6 +7,7 @@ pub mod certs;
 pub mod compare;
 pub mod daemon;
 pub mod endpoint;
+pub mod log_lines;
 pub mod netns;
 pub mod openssl;
 pub mod pattern;

@@ -62,16 +62,13 @@ pub(crate) fn stream(text: &str, lookups: &dyn Lookups) -> Result<Address, Strin
     }
 }
 
-/// Reads an address that datagrams are sent to.
+/// Reads an address that lines are sent to, and whether they go as a byte stream; as datagrams where the
+/// text does not say.
 ///
 /// Errors are sentences that name the text.
-pub(crate) fn datagram(text: &str, lookups: &dyn Lookups) -> Result<Address, String> {
-    match parse(text, lookups)? {
-        (_, Some(Transport::Stream)) => Err(format!(
-            "stream-type address not acceptable in '{text}' (not available in this version)"
-        )),
-        (address, _) => Ok(address),
-    }
+pub(crate) fn log(text: &str, lookups: &dyn Lookups) -> Result<(Address, bool), String> {
+    let (address, transport) = parse(text, lookups)?;
+    Ok((address, transport == Some(Transport::Stream)))
 }
 
 /// Reads an IP address with at most one port: `source`.

@@ -2,6 +2,7 @@
 
 pub(crate) mod balance;
 pub(crate) mod check;
+pub(crate) mod log;
 pub(crate) mod names;
 pub(crate) mod rules;
 pub(crate) mod tls;
@@ -20,6 +21,7 @@ use super::model::{
 use crate::rules::table::TableSettings;
 use balance::BalanceSettings;
 use check::{CheckSettings, CheckWords};
+use log::FormatLines;
 use names::NameWords;
 use rules::RuleSettings;
 use tls::{SendProxyWords, ServerTlsWords, TlsDefaults};
@@ -120,6 +122,9 @@ pub(crate) struct Settings {
     pub(crate) dontlognull: bool,
     pub(crate) dontlog_normal: bool,
     pub(crate) logasap: bool,
+    pub(crate) log_separate_errors: bool,
+    pub(crate) log_health_checks: bool,
+    pub(crate) formats: FormatLines,
     pub(crate) default_backend: Option<Word>,
     /// `fullconn`
     pub(crate) fullconn: Option<usize>,
@@ -162,6 +167,9 @@ impl Default for Settings {
             dontlognull: false,
             dontlog_normal: false,
             logasap: false,
+            log_separate_errors: false,
+            log_health_checks: false,
+            formats: FormatLines::default(),
             default_backend: None,
             fullconn: None,
             session_rate: None,

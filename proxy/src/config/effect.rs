@@ -3,7 +3,7 @@
 
 use super::diagnostic::Diagnostics;
 use super::lexer::Word;
-use super::model::{Backend, Config, Frontend};
+use super::model::{Backend, Config};
 
 /// Warns that a word that was just read has no effect; `why` ends the sentence.
 pub(crate) fn none(word: &Word, why: &str, diagnostics: &mut Diagnostics) {
@@ -21,23 +21,8 @@ pub(crate) fn warn(config: &Config, diagnostics: &mut Diagnostics) {
             "'stats socket' has no effect in this version: there is no runtime API yet.",
         );
     }
-    for frontend in &config.frontends {
-        front(frontend, diagnostics);
-    }
     for backend in &config.backends {
         back(backend, diagnostics);
-    }
-}
-
-fn front(frontend: &Frontend, diagnostics: &mut Diagnostics) {
-    if frontend.log.tag.is_some() {
-        diagnostics.warning(
-            &frontend.position,
-            format!(
-                "'log-tag' of '{}' has no effect in this version: the one of 'global' is used.",
-                frontend.name
-            ),
-        );
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod balance;
 pub mod check;
+pub mod log;
 pub mod names;
 pub mod remote;
 pub mod rules;
@@ -17,6 +18,8 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use log::{LogAddress, LogFormat, LogFraming, LogOptions, LogSample, LogTarget};
 
 /// Where a word of the configuration stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +68,8 @@ pub struct Global {
     pub logs: Vec<LogTarget>,
     /// `log-tag`; `None`: the program's name.
     pub log_tag: Option<String>,
+    /// `log-send-hostname`: the name that syslog headers say.
+    pub log_send_hostname: Option<String>,
     /// `stats socket` lines, kept for the runtime API.
     pub stats_sockets: Vec<StatsSocket>,
     /// `stats timeout`: inactivity of a runtime API client; `None`: our default.
@@ -110,6 +115,7 @@ impl Default for Global {
             maxconn: None,
             logs: Vec::new(),
             log_tag: None,
+            log_send_hostname: None,
             stats_sockets: Vec::new(),
             stats_timeout: None,
             pidfile: None,
@@ -150,52 +156,6 @@ pub enum GuardMode {
     Native,
     /// In the stack, right behind the driver.
     Generic,
-}
-
-/// One `log` line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogTarget {
-    /// Where the lines go.
-    pub address: LogAddress,
-    /// Syslog facility, 0 (kern) to 23 (local7).
-    pub facility: u8,
-    /// Least urgent level sent, 0 (emerg) to 7 (debug).
-    pub max_level: u8,
-    /// Most urgent level kept as it is; more urgent ones are sent as this.
-    pub min_level: u8,
-    /// Longest line in bytes, 80 to 65535.
-    pub max_len: u16,
-    /// `format`.
-    pub format: LogFormat,
-}
-
-/// Where a `log` line sends to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogAddress {
-    /// A datagram to an IP syslog server.
-    Udp(SocketAddr),
-    /// A datagram to a UNIX syslog socket.
-    Unix(PathBuf),
-    /// The process's standard output.
-    Stdout,
-    /// The process's standard error.
-    Stderr,
-    /// An inherited descriptor.
-    Fd(RawFd),
-}
-
-/// Framing of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// The message alone, no header.
-    Raw,
-    /// `<priority>` and the message.
-    Short,
-    /// RFC 3164 without the host name: HAProxy's `local`, and `rfc3164` with it.
-    #[default]
-    Rfc3164,
-    /// RFC 5424.
-    Rfc5424,
 }
 
 /// One `stats socket` line.
@@ -348,23 +308,6 @@ pub struct Timeouts {
     pub server_fin: Option<Duration>,
     /// Health checks.
     pub check: Option<Duration>,
-}
-
-/// What frontends and backends log.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LogOptions {
-    /// Targets, `log global` already replaced by the global ones.
-    pub targets: Vec<LogTarget>,
-    /// `option tcplog`.
-    pub tcplog: bool,
-    /// `option dontlognull`.
-    pub dontlognull: bool,
-    /// `option dontlog-normal`.
-    pub dontlog_normal: bool,
-    /// `option logasap`.
-    pub logasap: bool,
-    /// `log-tag`.
-    pub tag: Option<String>,
 }
 
 /// `mode` of a frontend.

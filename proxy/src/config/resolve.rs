@@ -34,6 +34,7 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
     let mut fronts = compiled.fronts.into_iter().map(Arc::new);
     let mut backs = compiled.backs.into_iter().map(Arc::new);
     let mut balances = compiled.balances.into_iter();
+    let mut formats = compiled.formats.into_iter();
     let mut config = Config {
         tables: compiled.tables,
         ..Config::default()
@@ -62,6 +63,7 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
             };
             let mut frontend = frontend(proxy, target, log);
             frontend.rules = fronts.next().unwrap_or_default();
+            frontend.log.formats = formats.next().flatten();
             frontend.own_backend = own;
             config.frontends.push(frontend);
         }
@@ -299,13 +301,20 @@ fn log_options(proxy: &Proxy, global: &[LogTarget]) -> LogOptions {
             LogLine::Target(target) => targets.push(target.clone()),
         }
     }
+    let tag: Option<Arc<str>> = settings.log_tag.as_deref().map(Arc::from);
+    for target in &mut targets {
+        target.tag.clone_from(&tag);
+    }
     LogOptions {
         targets,
         tcplog: settings.tcplog,
         dontlognull: settings.dontlognull,
         dontlog_normal: settings.dontlog_normal,
         logasap: settings.logasap,
+        separate_errors: settings.log_separate_errors,
+        health_checks: settings.log_health_checks,
         tag: settings.log_tag.clone(),
+        formats: None,
     }
 }
 

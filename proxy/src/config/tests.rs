@@ -237,11 +237,14 @@ fn logs() {
         max_level: 4,
         min_level: 3,
         max_len: 200,
-        format: LogFormat::Rfc5424,
+        format: Some(LogFormat::Rfc5424),
+        sample: None,
+        id: 0,
+        tag: Some(Arc::from("t")),
     };
     assert_eq!(front.log.targets[0], first);
     assert_eq!(front.log.targets[1].address, LogAddress::Stderr);
-    assert_eq!(front.log.targets[1].format, LogFormat::Raw);
+    assert_eq!(front.log.targets[1].format, Some(LogFormat::Raw));
     assert_eq!(front.log.targets[2].facility, 0);
 
     let config = valid(

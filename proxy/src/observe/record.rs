@@ -12,6 +12,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::conn::Side;
 use crate::conn::end::{EndHistory, Layer, Reason};
+use crate::observe::log::Notes;
 use crate::stream::interface::State;
 use crate::stream::living::{KillSwitch, ServerAt};
 
@@ -236,6 +237,8 @@ pub struct Times {
     pub accepted_at: SystemTime,
     /// The accept.
     pub accepted: Instant,
+    /// The client's handshakes were done.
+    pub ready: Instant,
     /// The first attempt to connect began.
     pub connecting: Option<Instant>,
     /// The server connection was established.
@@ -279,6 +282,10 @@ pub struct FlowRecord {
     pub kill: KillSwitch,
     /// How urgent its line is.
     pub log_level: Cell<LogLevel>,
+    /// It has been logged, and is not to be logged again at its end.
+    pub logged: Cell<bool>,
+    /// What only formats show; `None`: its frontend has none.
+    pub notes: RefCell<Option<Box<Notes>>>,
     /// Why it is not on the path that was asked for.
     pub why: Cell<Option<Why>>,
     /// What ended in the client's connection and in the server's, layer by layer.
@@ -298,9 +305,13 @@ impl FlowRecord {
     }
 
     /// A text that no other flow of this host has: the process, when it accepted the flow, and the
-    /// flow's number.
+    /// flow's number; or what the frontend's `unique-id-format` says.
     #[must_use]
     pub fn unique_id(&self) -> String {
+        let notes = self.notes.borrow();
+        if let Some(id) = notes.as_ref().and_then(|notes| notes.unique_id.clone()) {
+            return id;
+        }
         let accepted = self
             .times
             .get()

@@ -78,6 +78,13 @@ impl Accounts {
 }
 
 impl Account<'_> {
+    /// Accounts for what was moved up to now.
+    pub fn settle(&self, now: Millis) {
+        if let Some(books) = &self.books {
+            books.settle(now);
+        }
+    }
+
     /// Accounts for the last bytes, and gives back what the session tracks.
     pub fn close(self, now: Millis) {
         let Some(books) = &self.books else {

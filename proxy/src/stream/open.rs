@@ -11,6 +11,7 @@ use super::admit::{Admission, Admitted};
 use super::gate::{self, Gate};
 use super::idle::IdleLimits;
 use super::interface::StreamInterface;
+use super::logging::Logging;
 use super::reach::{self, Reached, Wish};
 use super::{answer, connect, route, transfer};
 use crate::backend::Backend;
@@ -79,6 +80,8 @@ pub async fn open(
     };
     let admitted = admission.admit(&mut incoming, chosen).await;
     record.log_level.set(incoming.session.log_level);
+    let logging = Logging::new(worker, frontend, bind, record);
+    logging.admitted(&incoming);
     let Admitted {
         backend,
         server,
@@ -141,6 +144,7 @@ pub async fn open(
         &worker.shared.tables,
         worker.shared.clock.now(),
     );
+    logging.reached(&incoming, place.server(), &server);
     let Incoming {
         connection: client,
         session,

@@ -15,6 +15,8 @@ use super::draft::{Draft, Kind, Proxy};
 use super::lexer::Word;
 use super::model::balance::Balance;
 use super::model::rules::{BackRules, FrontRules};
+use super::section::compile_formats;
+use crate::observe::log::format::Formats;
 use crate::rules::acl::Acls;
 use crate::rules::names::{Names, SystemFiles, SystemHosts, TableFacts};
 use crate::rules::ruleset::{Rule, Stage};
@@ -26,6 +28,8 @@ use crate::rules::vars::VarNames;
 pub(super) struct Compiled {
     /// By the index of the frontend.
     pub(super) fronts: Vec<FrontRules>,
+    /// Their formats of lines, likewise.
+    pub(super) formats: Vec<Option<Arc<Formats>>>,
     /// By the index of the backend.
     pub(super) backs: Vec<BackRules>,
     /// By the index of the backend.
@@ -103,6 +107,9 @@ pub(super) fn compile(draft: &Draft, diagnostics: &mut Diagnostics) -> Compiled 
         let (front, back) = proxy_rules(proxy, &mut site, diagnostics);
         if proxy.kind.has_front() {
             compiled.fronts.push(front);
+            let lines = &proxy.settings.formats;
+            let formats = compile_formats(lines, &site.names, diagnostics);
+            compiled.formats.push(formats);
         }
         if proxy.kind.has_back() {
             let balance = balance::balance(proxy, &site).unwrap_or_else(|fault| {

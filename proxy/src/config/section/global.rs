@@ -9,6 +9,7 @@ use super::super::lexer::Word;
 use super::super::model::{BindAddress, Global, GuardMode, GuardSetting, StatsLevel, StatsSocket};
 use super::super::units;
 use super::{Args, Context, Modifier, bind, global_tls, log};
+use crate::sys::process;
 
 /// More threads than any machine has cores; a larger number is a mistake.
 const MAX_THREADS: usize = 1024;
@@ -45,6 +46,12 @@ pub(crate) fn line(
             args.at_most(1)
         }
         "log" => log::global(args, modifier, global, context),
+        "log-send-hostname" => {
+            let given = args.get(1).filter(|word| !word.text.is_empty());
+            let name = given.map_or_else(process::hostname, |word| word.text.clone());
+            global.log_send_hostname = Some(name);
+            args.at_most(1)
+        }
         "log-tag" => {
             global.log_tag = Some(args.first("a tag for use in syslog")?.text.clone());
             args.at_most(1)

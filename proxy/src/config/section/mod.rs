@@ -7,6 +7,7 @@ mod bind_tls;
 mod global;
 mod global_tls;
 mod log;
+mod log_format;
 mod monitor;
 mod offload;
 mod options;
@@ -23,6 +24,7 @@ mod timeouts;
 mod tls;
 
 pub(crate) use log::level as log_level;
+pub(crate) use log_format::compile as compile_formats;
 
 use std::sync::Arc;
 
@@ -45,6 +47,8 @@ pub(crate) struct Context<'a> {
     pub(crate) lookups: &'a dyn Lookups,
     /// What `global` has said of TLS so far.
     pub(crate) tls: TlsDefaults,
+    /// `log` lines so far.
+    pub(crate) logs: usize,
     pub(crate) diagnostics: Diagnostics,
 }
 
@@ -147,6 +151,7 @@ pub(crate) fn parse(
             initial_environment: environment,
             lookups,
             tls: TlsDefaults::default(),
+            logs: 0,
             diagnostics: Diagnostics::default(),
         },
         draft: Draft::default(),

@@ -37,6 +37,8 @@ pub(crate) fn line(
         "dontlognull" => set(&mut settings.dontlognull, on, Side::Front),
         "dontlog-normal" => set(&mut settings.dontlog_normal, on, Side::Front),
         "logasap" => set(&mut settings.logasap, on, Side::Front),
+        "log-separate-errors" => set(&mut settings.log_separate_errors, on, Side::Front),
+        "log-health-checks" => set(&mut settings.log_health_checks, on, Side::Back),
         "clitcpka" => set(&mut settings.client_socket.keepalive, on, Side::Front),
         "srvtcpka" => set(&mut settings.server_socket.keepalive, on, Side::Back),
         "abortonclose" => set(&mut settings.abortonclose, on, Side::Back),
@@ -57,6 +59,7 @@ pub(crate) fn line(
         }
         "tcplog" => {
             settings.tcplog = true;
+            settings.formats.stream = None;
             if proxy.kind == Kind::Backend {
                 context.diagnostics.warning(
                     &option.position,
