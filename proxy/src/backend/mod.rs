@@ -14,6 +14,7 @@ use crate::observe::counters::Counters;
 use crate::tls::{Contexts, ServerContext};
 use balance::roundrobin::RoundRobin;
 use census::SessionRate;
+use health::observe::Observer;
 use standing::{Standing, Takes};
 
 /// Counts living things; a [`Held`] takes its one back when it is dropped.
@@ -66,6 +67,10 @@ pub struct Server {
     pub rate: SessionRate,
     /// Its counters.
     pub counters: Counters,
+    /// `observe`.
+    pub observer: Option<Observer>,
+    /// How its checks speak TLS.
+    pub check_tls: Option<Arc<ServerContext>>,
     /// What its standing comes to, for workers.
     open: AtomicBool,
 }
@@ -125,6 +130,13 @@ impl Backend {
                         .unwrap_or_else(|| u32::try_from(index + 1).unwrap_or(u32::MAX)),
                     config: server.clone(),
                     active: Arc::default(),
+                    observer: server.health.observe.map(Observer::new),
+                    check_tls: server
+                        .health
+                        .check
+                        .as_ref()
+                        .and_then(|check| check.tls.as_ref())
+                        .map(|settings| contexts.server(settings)),
                     tls: server
                         .tls
                         .as_ref()

@@ -42,16 +42,13 @@ fn front(frontend: &Frontend, diagnostics: &mut Diagnostics) {
 }
 
 fn back(backend: &Backend, diagnostics: &mut Diagnostics) {
-    let timeouts = [
-        ("timeout queue", backend.timeouts.queue),
-        ("timeout check", backend.timeouts.check),
-    ];
+    let timeouts = [("timeout queue", backend.timeouts.queue)];
     for (word, limit) in timeouts {
         if limit.is_some() {
             diagnostics.warning(
                 &backend.position,
                 format!(
-                    "'{word}' of '{}' has no effect in this version: there are neither queues nor health checks yet.",
+                    "'{word}' of '{}' has no effect in this version: there are no queues yet.",
                     backend.name
                 ),
             );

@@ -11,7 +11,7 @@ use super::super::model::Balance;
 use super::super::units;
 use super::{
     Args, Context, Modifier, bind, log, monitor, offload, options, rules, server, source,
-    stick_table, timeouts,
+    stick_table, tcp_check, timeouts,
 };
 
 /// The half of a proxy that a keyword is for.
@@ -213,6 +213,7 @@ pub(crate) fn line(
         "offload" => offload::mode(args, proxy, context),
         "offload-after" => offload::after(args, proxy),
         "stick-table" => stick_table::line(args, proxy, context),
+        "tcp-check" => tcp_check::line(args, proxy, context),
         name if rules::KEYWORDS.contains(&name) => rules::line(args, proxy, context),
         _ => setting(args, proxy, context),
     }
