@@ -103,6 +103,8 @@ pub(crate) struct ServerLine {
     pub(crate) server: Server,
     /// It leaves it to `ssl-server-verify` whether the server's certificate is verified.
     pub(crate) verify_by_default: bool,
+    /// `track`.
+    pub(crate) track: Option<Word>,
 }
 
 /// What a proxy takes over from its `defaults`.
@@ -123,7 +125,6 @@ pub(crate) struct Settings {
     pub(crate) dontlog_normal: bool,
     pub(crate) logasap: bool,
     pub(crate) log_separate_errors: bool,
-    pub(crate) log_health_checks: bool,
     pub(crate) formats: FormatLines,
     pub(crate) default_backend: Option<Word>,
     /// `fullconn`
@@ -168,7 +169,6 @@ impl Default for Settings {
             dontlog_normal: false,
             logasap: false,
             log_separate_errors: false,
-            log_health_checks: false,
             formats: FormatLines::default(),
             default_backend: None,
             fullconn: None,

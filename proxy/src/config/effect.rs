@@ -3,7 +3,7 @@
 
 use super::diagnostic::Diagnostics;
 use super::lexer::Word;
-use super::model::{Backend, Config};
+use super::model::Config;
 
 /// Warns that a word that was just read has no effect; `why` ends the sentence.
 pub(crate) fn none(word: &Word, why: &str, diagnostics: &mut Diagnostics) {
@@ -19,21 +19,6 @@ pub(crate) fn warn(config: &Config, diagnostics: &mut Diagnostics) {
         diagnostics.warning(
             &socket.position,
             "'stats socket' has no effect in this version: there is no runtime API yet.",
-        );
-    }
-    for backend in &config.backends {
-        back(backend, diagnostics);
-    }
-}
-
-fn back(backend: &Backend, diagnostics: &mut Diagnostics) {
-    if backend.timeouts.check.is_some() {
-        diagnostics.warning(
-            &backend.position,
-            format!(
-                "'timeout check' of '{}' has no effect in this version: there are no health checks yet.",
-                backend.name
-            ),
         );
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::checks;
 use super::compile;
 use super::diagnostic::{Diagnostics, Severity};
 use super::draft::rules::{RuleKind, RuleLine};
@@ -68,6 +69,13 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
             config.frontends.push(frontend);
         }
     }
+    let trust_servers = draft.tls.trust_servers;
+    checks::finish(
+        &draft.proxies,
+        &mut config.backends,
+        trust_servers,
+        diagnostics,
+    );
     config.global = draft.global;
     effect::warn(&config, diagnostics);
     config
@@ -312,7 +320,6 @@ fn log_options(proxy: &Proxy, global: &[LogTarget]) -> LogOptions {
         dontlog_normal: settings.dontlog_normal,
         logasap: settings.logasap,
         separate_errors: settings.log_separate_errors,
-        health_checks: settings.log_health_checks,
         tag: settings.log_tag.clone(),
         formats: None,
     }

@@ -136,8 +136,6 @@ pub struct LogOptions {
     pub logasap: bool,
     /// `option log-separate-errors`.
     pub separate_errors: bool,
-    /// `option log-health-checks`.
-    pub health_checks: bool,
     /// `log-tag`.
     pub tag: Option<String>,
     /// `log-format` and its kin; `None`: there is none.
