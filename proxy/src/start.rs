@@ -68,6 +68,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
     let frontends: Vec<Arc<_>> = config.frontends.into_iter().map(Arc::new).collect();
     let workers = worker_count(&global);
     let listening = listen::open_all(&frontends, workers)?;
+    let api = socket::open(&global.stats_sockets)?;
     let listeners = listening.first().map_or(0, Vec::len);
     if global.daemon {
         process::daemonize().context("going to the background")?;
@@ -83,7 +84,6 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
             .chain(config.backends.iter().map(|b| b.offload)),
     );
     let availability = Arc::new(offload::start(&global, wanted));
-    let api = socket::open(&global.stats_sockets)?;
     let guards = Guards::attach(&global.guards, plan);
     confine(&global)?;
     let tag = global.log_tag.clone().unwrap_or_else(|| "underpass".into());
@@ -109,6 +109,9 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         no_splice: options.no_splice,
         active: Arc::default(),
         places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+        most: places,
+        files,
+        workers,
         tables: Tables::new(config.tables.into_iter().map(Table::new).collect()),
         clock: Clock::default(),
         global,

@@ -14,7 +14,7 @@ bitflags! {
         const FORCED_MAINT = 0x01;
         /// Maintenance of the server that it tracks.
         const INHERITED_MAINT = 0x02;
-        /// `disabled` on its line.
+        /// `disabled` on its line. It says where the maintenance came from, and keeps nothing away.
         const CONFIG_MAINT = 0x04;
         /// Drained by request.
         const FORCED_DRAIN = 0x08;
@@ -31,7 +31,6 @@ impl Admin {
     /// Whatever keeps it from serving at all.
     pub const MAINT: Self = Self::FORCED_MAINT
         .union(Self::INHERITED_MAINT)
-        .union(Self::CONFIG_MAINT)
         .union(Self::RESOLVER_MAINT)
         .union(Self::NAME_MAINT);
     /// Whatever keeps new streams away.
@@ -88,7 +87,7 @@ impl Standing {
         Self {
             op: Op::Running,
             admin: if config.disabled {
-                Admin::CONFIG_MAINT
+                Admin::CONFIG_MAINT | Admin::FORCED_MAINT
             } else {
                 Admin::empty()
             },

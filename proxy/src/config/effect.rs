@@ -15,12 +15,6 @@ pub(crate) fn none(word: &Word, why: &str, diagnostics: &mut Diagnostics) {
 
 /// Warns about everything in `config` that nothing acts on.
 pub(crate) fn warn(config: &Config, diagnostics: &mut Diagnostics) {
-    for socket in &config.global.stats_sockets {
-        diagnostics.warning(
-            &socket.position,
-            "'stats socket' has no effect in this version: there is no runtime API yet.",
-        );
-    }
     for frontend in &config.frontends {
         front(frontend, diagnostics);
     }

@@ -200,7 +200,7 @@ fn plain(address: IpAddr) -> IpAddr {
 }
 
 /// HAProxy's accept date: `23/Nov/2026:05:55:55.123`, local time.
-fn date(at: SystemTime) -> String {
+pub(crate) fn date(at: SystemTime) -> String {
     let millis = at
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.subsec_millis());
