@@ -100,6 +100,13 @@ pub(super) static KEYWORDS: &[Keyword] = &[
         connection::operator,
     ),
     keyword(
+        &["set", "maxconn", "server"],
+        "set maxconn server <bk>/<srv>",
+        "change how many streams a server takes at once",
+        Admin,
+        servers::set_maxconn,
+    ),
+    keyword(
         &["set", "server"],
         "set server <bk>/<srv> [opts]",
         "change a server's state, weight, address or health",
@@ -296,7 +303,6 @@ const NOT_YET: &[&[&str]] = &[
     &["set", "map"],
     &["set", "maxconn", "frontend"],
     &["set", "maxconn", "global"],
-    &["set", "maxconn", "server"],
     &["set", "profiling"],
     &["set", "rate-limit"],
     &["set", "ssl"],

@@ -33,6 +33,8 @@ enum What {
     Weight(Weight),
     Address(IpAddr, Option<Port>),
     Health(Op),
+    /// Most streams; `None`: any number.
+    Limit(Option<u32>),
     /// Nothing: this is said, if there is such a server.
     Nothing(&'static str),
 }
@@ -88,6 +90,12 @@ pub(super) fn disable(words: &Words) -> Parsed {
 pub(super) fn set_weight(words: &Words) -> Parsed {
     let name = name(words.get(2))?;
     let what = What::Weight(weight(words.get(3))?);
+    Ok(super::Command::SetServer(Command { name, what }))
+}
+
+pub(super) fn set_maxconn(words: &Words) -> Parsed {
+    let name = name(words.get(3))?;
+    let what = What::Limit(limit(words.get(4))?);
     Ok(super::Command::SetServer(Command { name, what }))
 }
 
@@ -188,6 +196,26 @@ fn weight(text: &str) -> Result<Weight, Answer> {
     }
 }
 
+/// Reads a limit of streams; 0 is none.
+fn limit(text: &str) -> Result<Option<u32>, Answer> {
+    if text.is_empty() {
+        return Err(Answer::error("Require <maxconn>.\n"));
+    }
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();
+    if digits == 0 {
+        return Err(Answer::error("maxconn string empty or preceded by garbage"));
+    }
+    if digits < unsigned.len() {
+        return Err(Answer::error("Trailing garbage in maxconn string"));
+    }
+    if text.starts_with('-') {
+        return Err(Answer::error("Maxconn must be positive.\n"));
+    }
+    let limit = unsigned.parse().unwrap_or(u32::MAX);
+    Ok((limit > 0).then_some(limit))
+}
+
 impl Weight {
     /// What it comes to where the line says `first`.
     fn of(self, first: u16) -> u16 {
@@ -227,7 +255,7 @@ impl Command {
             Ok(at) => at,
             Err(answer) => return answer,
         };
-        let Some((_, server)) = operator.server(at) else {
+        let Some((backend, server)) = operator.server(at) else {
             return Answer::error("No such server.\n");
         };
         let (change, said) = match self.what {
@@ -237,7 +265,16 @@ impl Command {
             ),
             What::Drain => (admin(Admin::FORCED_DRAIN, Admin::FORCED_MAINT), None),
             What::Maintenance => (admin(Admin::FORCED_MAINT, Admin::FORCED_DRAIN), None),
-            What::Weight(weight) => (Change::Weight(weight.of(server.config.weight)), None),
+            What::Weight(weight) => {
+                let weight = weight.of(server.config.weight);
+                let usual = weight == 0 || weight == server.config.weight;
+                if backend.config.balance.is_static() && !usual {
+                    return Answer::error(
+                        "Backend is using a static LB algorithm and only accepts weights '0%' and '100%'.\n",
+                    );
+                }
+                (Change::Weight(weight), None)
+            }
             What::Health(op) => {
                 let why = "changed from CLI".to_owned();
                 (Change::Op { op, why }, None)
@@ -246,6 +283,10 @@ impl Command {
                 (Some(to), said) => (Change::Address(to, BY), Some(said)),
                 (None, said) => return Answer::Said(Severity::Notice, said),
             },
+            What::Limit(most) => {
+                backend.set_limit(at.server, most);
+                return Answer::Done;
+            }
             What::Nothing(said) => return Answer::error(said),
         };
         operator.change(at, &change);
@@ -360,6 +401,23 @@ mod tests {
         assert_eq!(Weight::Percent(50).of(10), 5);
         assert_eq!(Weight::Percent(u64::MAX).of(10), 256);
         assert_eq!(Weight::Absolute(3).of(10), 3);
+    }
+
+    #[test]
+    fn limits() {
+        assert_eq!(limit("5").unwrap(), Some(5));
+        assert_eq!(limit("0").unwrap(), None);
+        for (text, expected) in [
+            ("", "Require <maxconn>.\n"),
+            ("abc", "maxconn string empty or preceded by garbage"),
+            ("5x", "Trailing garbage in maxconn string"),
+            ("-5", "Maxconn must be positive.\n"),
+        ] {
+            assert!(
+                matches!(limit(text), Err(Answer::Said(_, said)) if said == expected),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::fill::{self, BackendFacts, FrontendFacts, ServerFacts};
 use crate::admin::commands;
 use crate::backend::standing::{Admin, Op, Standing};
 use crate::backend::{Backend, Server};
-use crate::config::model::{Balance, Mode};
+use crate::config::model::Mode;
 use crate::observe::counters::Counters;
 use crate::rules::scene::Millis;
 use crate::worker::{FrontendState, Shared};
@@ -49,7 +49,7 @@ pub fn rows(shared: &Shared, full: bool, counted: bool) -> Vec<Row> {
         }) {
             rows.extend(frontend_row(frontend, shared, now));
         }
-        rows.extend(backend_rows(backend, full, counted, shared, now));
+        rows.extend(backend_rows(backend, full, counted, now));
     }
     rows.extend(frontends.filter_map(|frontend| frontend_row(frontend, shared, now)));
     rows
@@ -74,13 +74,7 @@ fn frontend_row(frontend: &FrontendState, shared: &Shared, now: Millis) -> Optio
     })
 }
 
-fn backend_rows(
-    backend: &Backend,
-    full: bool,
-    counted: bool,
-    shared: &Shared,
-    now: Millis,
-) -> Vec<Row> {
+fn backend_rows(backend: &Backend, full: bool, counted: bool, now: Millis) -> Vec<Row> {
     let config = &backend.config;
     if config.disabled {
         return Vec::new();
@@ -120,9 +114,9 @@ fn backend_rows(
         name: &config.name,
         number: config.number,
         counters: &backend.counters,
-        queued: 0,
+        queued: backend.queued().0.into(),
         active: backend.active.get(),
-        full: full_at(backend, shared),
+        full: backend.full.max(1) as usize,
         status,
         weight,
         main_servers: main as u64,
@@ -130,7 +124,7 @@ fn backend_rows(
         since_change: now.0 / 1000,
         rate: backend.rate.get(now),
         since_session: since_session(&backend.counters, now),
-        balance: full.then(|| balance(config.balance)),
+        balance: full.then(|| config.balance.name()),
     }));
     rows
 }
@@ -143,6 +137,14 @@ fn server_row(
     now: Millis,
 ) -> Row {
     let config = &server.config;
+    let load = backend.load(server.index);
+    // The limit may have been changed since; under `minconn` it is another at any moment.
+    let most = match load {
+        Some(load) if config.minconn.is_none() => {
+            (load.limit != u32::MAX).then_some(load.limit as usize)
+        }
+        _ => config.maxconn,
+    };
     let maintained = standing.admin.intersects(Admin::MAINT);
     fill::server(&ServerFacts {
         backend: &backend.config.name,
@@ -150,9 +152,9 @@ fn server_row(
         name: &config.name,
         number: server.id,
         counters: &server.counters,
-        queued: 0,
+        queued: load.map_or(0, |load| load.queued.into()),
         active: server.active.get(),
-        most: config.maxconn,
+        most,
         most_queued: config.maxqueue,
         status: status(standing).to_owned(),
         maintained,
@@ -191,27 +193,4 @@ fn status(standing: &Standing) -> &'static str {
 fn since_session(counters: &Counters, now: Millis) -> Option<u64> {
     let last = counters.last_session.get().checked_sub(1)?;
     Some(now.0.saturating_sub(last) / 1000)
-}
-
-/// The streams at which servers take their `maxconn`: what the file says, else a tenth of what the
-/// frontends that send here by default may.
-fn full_at(backend: &Backend, shared: &Shared) -> usize {
-    backend.config.fullconn.unwrap_or_else(|| {
-        let total: usize = shared
-            .frontends
-            .iter()
-            .filter(|frontend| {
-                let target = frontend.config.default_backend;
-                !frontend.config.disabled && target.is_some_and(|id| id.0 == backend.index)
-            })
-            .map(|frontend| frontend.config.maxconn.unwrap_or(shared.most))
-            .sum();
-        total.div_ceil(10).max(1)
-    })
-}
-
-fn balance(balance: Balance) -> &'static str {
-    match balance {
-        Balance::RoundRobin => "roundrobin",
-    }
 }
