@@ -32,6 +32,10 @@ const RESERVED_FILES: u64 = 100;
 /// Descriptors of a flow: its two sockets.
 const FILES_PER_FLOW: u64 = 2;
 
+/// Requests that workers may be behind with before they miss one: more than clients of the runtime
+/// API ask at once.
+const REQUESTS: usize = 1024;
+
 /// How long a guard waits for the process before this one to let go of an interface.
 const GUARD_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks.
@@ -117,7 +121,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         global,
     });
     let (control, drain) = drain::new();
-    let (requests, _) = broadcast::channel(4);
+    let (requests, _) = broadcast::channel(REQUESTS);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

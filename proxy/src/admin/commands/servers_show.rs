@@ -121,9 +121,13 @@ fn state_line(backend: &Backend, server: &Server, now: u64) -> String {
     let maintained = standing.admin.intersects(Admin::MAINT);
     let op = if maintained { Op::Stopped } else { standing.op };
     let (address, port) = place(server);
-    // As HAProxy says of servers without checks: status 1 (none), result 0 (none); health as if
-    // they were checked twice, and checking paused while they are maintained.
-    let (health, checking) = if maintained { (0, 8) } else { (2, 0) };
+    // As HAProxy says of servers without checks: status 1 (none), result 0 (none), health as if
+    // they had just come up, or none and checks paused where the line says `disabled`.
+    let (health, checking) = if server.config.disabled {
+        (0, 8)
+    } else {
+        (2, 0)
+    };
     format!(
         "{} {} {} {} {address} {} {} {} {} {} 1 0 {health} {checking} 0 {} {} - {port} - {} 0 - - 0\n",
         backend.config.number,

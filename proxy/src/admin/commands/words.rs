@@ -15,7 +15,9 @@ impl Words {
     /// Splits a command at spaces and tabs. A backslash takes the meaning of what stands behind it.
     #[must_use]
     pub fn of(line: &[u8], payload: Option<Vec<u8>>) -> Self {
-        let text = String::from_utf8_lossy(line);
+        // As in HAProxy, whose texts end there.
+        let end = line.iter().position(|byte| *byte == 0);
+        let text = String::from_utf8_lossy(&line[..end.unwrap_or(line.len())]);
         let mut words = Vec::new();
         let mut word: Option<String> = None;
         let mut characters = text.chars();
@@ -78,6 +80,7 @@ mod tests {
     #[test]
     fn what_is_no_text_is_a_word_all_the_same() {
         assert_eq!(Words::of(b"a \xff", None).from(0).len(), 2);
+        assert_eq!(words("a b\0c d"), ["a", "b"]);
         assert_eq!(words(&"a ".repeat(100)).len(), MOST);
     }
 
