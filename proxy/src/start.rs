@@ -33,6 +33,10 @@ const RESERVED_FILES: u64 = 100;
 /// Descriptors of a flow: its two sockets.
 const FILES_PER_FLOW: u64 = 2;
 
+/// Requests that workers may be behind with before they miss one: more than clients of the runtime
+/// API ask at once.
+const REQUESTS: usize = 1024;
+
 /// How long a guard waits for the process before this one to let go of an interface.
 const GUARD_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks.
@@ -69,6 +73,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
     let frontends: Vec<Arc<_>> = config.frontends.into_iter().map(Arc::new).collect();
     let workers = worker_count(&global);
     let listening = listen::open_all(&frontends, workers)?;
+    let api = socket::open(&global.stats_sockets)?;
     let listeners = listening.first().map_or(0, Vec::len);
     if global.daemon {
         process::daemonize().context("going to the background")?;
@@ -84,7 +89,6 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
             .chain(config.backends.iter().map(|b| b.offload)),
     );
     let availability = Arc::new(offload::start(&global, wanted));
-    let api = socket::open(&global.stats_sockets)?;
     let guards = Guards::attach(&global.guards, plan);
     confine(&global)?;
     let identity = Identity::new(&global);
@@ -110,13 +114,16 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         no_splice: options.no_splice,
         active: Arc::default(),
         places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+        most: places,
+        files,
+        workers,
         tables: Tables::new(config.tables.into_iter().map(Table::new).collect()),
         vars: ProcessVars::default(),
         clock: Clock::default(),
         global,
     });
     let (control, drain) = drain::new();
-    let (requests, _) = broadcast::channel(4);
+    let (requests, _) = broadcast::channel(REQUESTS);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

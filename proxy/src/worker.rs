@@ -141,6 +141,12 @@ pub struct Shared {
     pub active: Arc<Gauge>,
     /// The process's `maxconn`.
     pub places: Arc<Semaphore>,
+    /// How many places there are in all.
+    pub most: usize,
+    /// How many descriptors the process may have.
+    pub files: u64,
+    /// How many workers there are.
+    pub workers: usize,
     /// The stick tables.
     pub tables: Tables,
     /// The variables of the process.

@@ -109,6 +109,8 @@ pub struct Backend {
     pub rate: SessionRate,
     /// Its counters.
     pub counters: Counters,
+    /// The streams at which its servers take their `maxconn`.
+    pub full: u32,
     dispatcher: Mutex<Dispatcher<Waiter>>,
 }
 
@@ -168,6 +170,7 @@ impl Backend {
             active: Arc::default(),
             rate: SessionRate::default(),
             counters: Counters::default(),
+            full,
             dispatcher: Mutex::new(dispatcher),
             config,
         }

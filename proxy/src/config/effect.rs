@@ -3,7 +3,6 @@
 
 use super::diagnostic::Diagnostics;
 use super::lexer::Word;
-use super::model::Config;
 
 /// Warns that a word that was just read has no effect; `why` ends the sentence.
 pub(crate) fn none(word: &Word, why: &str, diagnostics: &mut Diagnostics) {
@@ -11,14 +10,4 @@ pub(crate) fn none(word: &Word, why: &str, diagnostics: &mut Diagnostics) {
         &word.position,
         format!("'{}' has no effect in this version: {why}.", word.text),
     );
-}
-
-/// Warns about everything in `config` that nothing acts on.
-pub(crate) fn warn(config: &Config, diagnostics: &mut Diagnostics) {
-    for socket in &config.global.stats_sockets {
-        diagnostics.warning(
-            &socket.position,
-            "'stats socket' has no effect in this version: there is no runtime API yet.",
-        );
-    }
 }

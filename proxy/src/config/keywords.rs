@@ -112,7 +112,7 @@ pub(crate) fn nearest<'a>(
 }
 
 /// Edits (insert, delete, replace, swap neighbours) between two words.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();
     // A word this long is no typing mistake, and the table below is quadratic.

@@ -70,10 +70,12 @@ pub struct Global {
     pub log_tag: Option<String>,
     /// `log-send-hostname`: the name that syslog headers say.
     pub log_send_hostname: Option<String>,
-    /// `stats socket` lines, kept for the runtime API.
+    /// `stats socket` lines.
     pub stats_sockets: Vec<StatsSocket>,
     /// `stats timeout`: inactivity of a runtime API client; `None`: our default.
     pub stats_timeout: Option<Duration>,
+    /// `stats maxconn`: how many clients of the runtime API are served at once.
+    pub stats_maxconn: usize,
     /// `pidfile`.
     pub pidfile: Option<PathBuf>,
     /// `daemon`: go to the background after start.
@@ -122,6 +124,7 @@ impl Default for Global {
             log_send_hostname: None,
             stats_sockets: Vec::new(),
             stats_timeout: None,
+            stats_maxconn: 10,
             pidfile: None,
             daemon: false,
             node: None,
@@ -333,6 +336,8 @@ pub struct Frontend {
     pub name: Arc<str>,
     /// `id`.
     pub id: Option<u32>,
+    /// Its `id`, or the number that its place gives it; a `listen`'s halves have the same.
+    pub number: u32,
     /// `description`.
     pub description: Option<String>,
     /// Its listening addresses.
@@ -384,6 +389,8 @@ pub struct Backend {
     pub name: Arc<str>,
     /// `id`.
     pub id: Option<u32>,
+    /// Its `id`, or the number that its place gives it; a `listen`'s halves have the same.
+    pub number: u32,
     /// `description`.
     pub description: Option<String>,
     /// Its servers, in file order.

@@ -1,6 +1,6 @@
 //! A draft to the validated model: what only the whole configuration can show.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::checks;
@@ -8,7 +8,6 @@ use super::compile;
 use super::diagnostic::{Diagnostics, Severity};
 use super::draft::rules::{RuleKind, RuleLine};
 use super::draft::{Draft, Kind, LogLine, Proxy, ServerLine};
-use super::effect;
 use super::keywords;
 use super::lexer::Word;
 use super::model::balance::Balance;
@@ -40,7 +39,7 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
         tables: compiled.tables,
         ..Config::default()
     };
-    for proxy in &draft.proxies {
+    for (proxy, number) in draft.proxies.iter().zip(numbers(&draft.proxies)) {
         if !proxy.settings.disabled {
             check_proxy(proxy, &backends, diagnostics);
             check_sources(proxy, diagnostics);
@@ -53,6 +52,7 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
             let servers = proxy.servers.iter();
             let servers = servers.map(|line| server(line, draft.tls.trust_servers));
             let mut backend = backend(proxy, servers.collect(), log.clone());
+            backend.number = number;
             backend.rules = backs.next().unwrap_or_default();
             backend.balance = balances.next().unwrap_or_default();
             config.backends.push(backend);
@@ -63,6 +63,7 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
                 None => own,
             };
             let mut frontend = frontend(proxy, target, log);
+            frontend.number = number;
             frontend.rules = fronts.next().unwrap_or_default();
             frontend.log.formats = formats.next().flatten();
             frontend.own_backend = own;
@@ -77,7 +78,6 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
         diagnostics,
     );
     config.global = draft.global;
-    effect::warn(&config, diagnostics);
     config
 }
 
@@ -98,6 +98,30 @@ fn check_defaults(draft: &Draft, diagnostics: &mut Diagnostics) {
             );
         }
     }
+}
+
+/// The numbers that statistics know proxies by, as HAProxy gives them: 1 is its own, an `id` is
+/// taken as it is and still uses up a turn.
+fn numbers(proxies: &[Proxy]) -> Vec<u32> {
+    let given: HashSet<u32> = proxies
+        .iter()
+        .filter_map(|proxy| proxy.id.as_ref().map(|(id, _)| *id))
+        .collect();
+    let mut next = 2;
+    let number = |proxy: &Proxy| {
+        let number = match &proxy.id {
+            Some((id, _)) => *id,
+            None => {
+                while given.contains(&next) {
+                    next += 1;
+                }
+                next
+            }
+        };
+        next += 1;
+        number
+    };
+    proxies.iter().map(number).collect()
 }
 
 fn check_ids(draft: &Draft, diagnostics: &mut Diagnostics) {
@@ -330,6 +354,7 @@ fn frontend(proxy: &Proxy, default_backend: Option<BackendId>, log: LogOptions) 
     Frontend {
         name: Arc::clone(&proxy.name),
         id: proxy.id.as_ref().map(|(id, _)| *id),
+        number: 0,
         description: proxy.description.clone(),
         binds: proxy.binds.clone(),
         mode: settings.mode,
@@ -375,6 +400,7 @@ fn backend(proxy: &Proxy, servers: Vec<Server>, log: LogOptions) -> Backend {
     Backend {
         name: Arc::clone(&proxy.name),
         id: proxy.id.as_ref().map(|(id, _)| *id),
+        number: 0,
         description: proxy.description.clone(),
         servers,
         rules: Arc::default(),

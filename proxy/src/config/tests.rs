@@ -454,3 +454,20 @@ fn line_like() -> impl proptest::strategy::Strategy<Value = String> {
         words.join(" ")
     })
 }
+
+#[test]
+fn proxies_are_numbered_as_haproxy_does() {
+    let config = valid(
+        "defaults\n timeout connect 1s\n timeout client 1s\n timeout server 1s\nfrontend a\n bind :1\n default_backend b\nbackend b\nfrontend c\n id 1\n bind :2\n default_backend b\nlisten d\n bind :3\nbackend e\n id 7\nbackend f\nbackend g\n",
+    );
+    let fronts: Vec<_> = config.frontends.iter().map(|f| f.number).collect();
+    let backs: Vec<_> = config.backends.iter().map(|b| b.number).collect();
+    assert_eq!(fronts, [2, 1, 5]);
+    assert_eq!(backs, [3, 5, 7, 8, 9]);
+}
+
+#[test]
+fn clients_of_the_runtime_api_are_limited() {
+    assert_eq!(valid("global\n stats maxconn 3\n").global.stats_maxconn, 3);
+    assert_eq!(valid("").global.stats_maxconn, 10);
+}

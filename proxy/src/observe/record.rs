@@ -189,6 +189,8 @@ impl Termination {
     pub const CLIENT_GONE_CONNECTING: Self = Self('C', 'C');
     /// The proxy itself ended it: it was stopped.
     pub const KILLED: Self = Self('K', 'D');
+    /// It was ended by the runtime API.
+    pub const SHUT_DOWN: Self = Self('K', '-');
     /// The proxy ran out of something, or its kernel hand-over failed.
     pub const INTERNAL: Self = Self('I', 'D');
     /// As [`Termination::INTERNAL`], before the server was reached.

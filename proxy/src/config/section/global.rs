@@ -17,6 +17,9 @@ const MAX_THREADS: usize = 1024;
 /// Smallest `tune.bufsize`: less than this makes every transfer crawl.
 const MIN_BUFSIZE: u64 = 1024;
 
+/// Most clients of the runtime API at once: each may hold an answer in memory.
+const MAX_STATS_CLIENTS: usize = 10_000;
+
 /// Largest `tune.bufsize` and `tune.pipesize`.
 const MAX_BUFSIZE: u64 = 1 << 30;
 
@@ -230,7 +233,7 @@ fn environment(args: Args<'_>, context: &mut Context<'_>) -> Result<(), Fault> {
 
 fn stats(args: Args<'_>, global: &mut Global, context: &mut Context<'_>) -> Result<(), Fault> {
     let keyword = args.keyword();
-    let sub = args.first("'socket' or 'timeout'")?;
+    let sub = args.first("'socket', 'timeout' or 'maxconn'")?;
     match sub.as_str() {
         "socket" => {
             let socket = stats_socket(args, context)?;
@@ -245,13 +248,17 @@ fn stats(args: Args<'_>, global: &mut Global, context: &mut Context<'_>) -> Resu
             args.at_most(2)
         }
         "maxconn" => {
-            Err(sub.fault("'stats maxconn' is known to HAProxy but not available in this version."))
+            let word = args
+                .get(2)
+                .ok_or_else(|| keyword.fault("'stats maxconn' expects a number of clients"))?;
+            global.stats_maxconn = units::integer("stats maxconn", word, 1..=MAX_STATS_CLIENTS)?;
+            args.at_most(2)
         }
         "bind-process" => {
             Err(sub.fault("'stats bind-process' was removed from HAProxy and is not supported."))
         }
         other => Err(sub.fault(format!(
-            "'stats' only supports 'socket' and 'timeout' in 'global' section (got '{other}')"
+            "'stats' only supports 'socket', 'timeout' and 'maxconn' in 'global' section (got '{other}')"
         ))),
     }
 }

@@ -25,12 +25,22 @@ pub use decide::{at_the_beginning, at_the_end, is_error};
 pub use line::{Concurrency, Moved, StreamLine, refusal};
 pub use notes::Notes;
 
+use std::time::SystemTime;
+
 use crate::config::model::{Global, LogTarget};
 use crate::sys::process;
 use writer::Writer;
 
 /// Lines that may wait for the writer, over all workers. Beyond it lines are dropped and counted.
 const WAITING_LINES: usize = 16 * 1024;
+
+/// The date of a log line, as HAProxy writes it: `23/Nov/2026:05:55:55.123`, local time.
+#[must_use]
+pub fn date(at: SystemTime) -> String {
+    let mut out = Vec::new();
+    time::date(&mut out, at);
+    String::from_utf8_lossy(&out).into_owned()
+}
 
 /// Urgency of what went wrong.
 pub const LEVEL_ERR: u8 = 3;
