@@ -31,6 +31,7 @@ fn parsed(text: &str) -> Result<(Vec<Piece>, usize), String> {
         backend: None,
         own: "fe",
         files: &SystemFiles,
+        hosts: &SystemHosts,
         vars: &VarNames::default(),
     };
     let mut expressions = Vec::new();
@@ -184,6 +185,7 @@ fn the_tcp_line_as_a_format_is_the_tcp_line() {
         backend: None,
         own: "fe",
         files: &SystemFiles,
+        hosts: &SystemHosts,
         vars: &VarNames::default(),
     };
     let mut diagnostics = Diagnostics::default();
