@@ -19,6 +19,7 @@ use crate::rules::cast;
 use crate::rules::run::Sight;
 use crate::rules::scene::Place;
 use crate::rules::session::Session;
+use crate::sys::socket;
 use crate::worker::{FrontendState, Worker};
 
 /// A stream whose line is to be written.
@@ -107,8 +108,18 @@ impl<'a> Logging<'a> {
         }));
     }
 
+    /// Notes whether the client has said something by now, where that makes a difference.
+    pub fn listen(&self, incoming: &Incoming) {
+        let heard = &self.record.heard;
+        if self.frontend.config.log.dontlognull && !heard.get() {
+            let waits = || socket::peek(incoming.connection.fd(), &mut [0]);
+            heard.set(!incoming.received.held().is_empty() || waits().is_ok_and(|bytes| bytes > 0));
+        }
+    }
+
     /// Rules have been asked, and have chosen a backend or have not.
     pub fn admitted(&self, incoming: &Incoming) {
+        self.listen(incoming);
         if let Some(formats) = self.formats() {
             let sight = sight(incoming, self.backend(), None);
             self.evaluate(formats, Which::All, &incoming.session, sight);

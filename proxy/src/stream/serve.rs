@@ -177,6 +177,7 @@ fn record(
         state: Default::default(),
         kill: Default::default(),
         log_level: Default::default(),
+        heard: Default::default(),
         logged: Default::default(),
         notes: Default::default(),
         why: std::cell::Cell::new(None),
