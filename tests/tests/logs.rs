@@ -242,6 +242,7 @@ fn lines(daemon: &mut Daemon) -> Vec<String> {
     let lines = daemon.process().lines(Output::Stdout);
     let mut lines: Vec<String> = lines
         .iter()
+        .filter(|line| !is_news(line))
         .map(|line| match tcplog(line) {
             Some(line) => line,
             None => mask(line, VOLATILE),
@@ -249,6 +250,11 @@ fn lines(daemon: &mut Daemon) -> Vec<String> {
         .collect();
     lines.sort();
     lines
+}
+
+/// Haproxy says here too that a proxy stops.
+fn is_news(line: &str) -> bool {
+    line.contains("Proxy ") && line.contains(" stopped (")
 }
 
 /// What both programs say in a line of `option tcplog`, without dates, ports and times.
@@ -287,7 +293,7 @@ fn formats_say_what_haproxys_say() {
 /// What only we have, and the line of `option tcplog` written as a format.
 #[test]
 fn our_own_variables() {
-    const TCPLOG: &str = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq \
+    const TCPLOG: &str = "%ci:%cp [%t] %f %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq \
         up=%U path=%path kernel=%kernel flips=%flips why=%why end=%end";
     let net = Topology::loopback().unwrap();
     serve(&net).unwrap();
@@ -374,6 +380,7 @@ fn a_line_that_need_not_wait_does_not() {
         late.finish();
         late.expect_eof();
         assert_eq!(wait(&mut daemon, "late"), "late 5");
+        assert_eq!(early.read(5).unwrap(), b"hello");
         early.finish();
         early.expect_eof();
     }
