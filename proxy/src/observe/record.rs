@@ -284,6 +284,9 @@ pub struct FlowRecord {
     pub kill: KillSwitch,
     /// How urgent its line is.
     pub log_level: Cell<LogLevel>,
+    /// The client has said something, although nothing of it may have been passed on. Looked at only
+    /// where `option dontlognull` asks.
+    pub heard: Cell<bool>,
     /// It has been logged, and is not to be logged again at its end.
     pub logged: Cell<bool>,
     /// What only formats show; `None`: its frontend has none.

@@ -19,6 +19,7 @@ use crate::rules::cast;
 use crate::rules::run::Sight;
 use crate::rules::scene::Place;
 use crate::rules::session::Session;
+use crate::sys::socket;
 use crate::worker::{FrontendState, Worker};
 
 /// A stream whose line is to be written.
@@ -70,31 +71,19 @@ impl<'a> Logging<'a> {
     }
 
     /// The stream begins.
-    pub fn begin(&self, incoming: &Incoming) {
+    pub fn begin(&self, incoming: &mut Incoming) {
         let Some(formats) = self.formats() else {
             return;
         };
+        if formats.shows.contains(Shows::DESTINATION) || formats.has_expressions() {
+            incoming.session.destination = incoming.local_address();
+        }
         let facts = incoming.connection.ssl().and_then(SslSock::facts);
-        let destination = formats
-            .shows
-            .contains(Shows::DESTINATION)
-            .then(|| incoming.local_address())
-            .flatten();
         self.take_notes(Notes {
-            destination,
+            destination: incoming.session.destination,
             tls: facts.map(|facts| (facts.version, facts.cipher)),
             ..Notes::default()
         });
-        if let Some(format) = &formats.unique_id {
-            let sight = sight(incoming, None, None);
-            self.evaluate(formats, Which::All, &incoming.session, sight);
-            let line = StreamLine::new(self.record, None, Concurrency::default(), Instant::now());
-            let mut id = Vec::new();
-            line.noting(self.record).write(format, "", &mut id);
-            if let Some(notes) = self.record.notes.borrow_mut().as_mut() {
-                notes.unique_id = Some(String::from_utf8_lossy(&id).into_owned());
-            }
-        }
     }
 
     fn take_notes(&self, notes: Notes) {
@@ -107,11 +96,34 @@ impl<'a> Logging<'a> {
         }));
     }
 
+    /// Notes whether the client has said something by now, where that makes a difference.
+    pub fn listen(&self, incoming: &Incoming) {
+        let heard = &self.record.heard;
+        if self.frontend.config.log.dontlognull && !heard.get() {
+            let waits = || socket::peek(incoming.connection.fd(), &mut [0]);
+            heard.set(!incoming.received.held().is_empty() || waits().is_ok_and(|bytes| bytes > 0));
+        }
+    }
+
     /// Rules have been asked, and have chosen a backend or have not.
     pub fn admitted(&self, incoming: &Incoming) {
+        self.listen(incoming);
         if let Some(formats) = self.formats() {
             let sight = sight(incoming, self.backend(), None);
             self.evaluate(formats, Which::All, &incoming.session, sight);
+            self.name(formats);
+        }
+    }
+
+    /// Gives the stream its `unique-id-format`.
+    fn name(&self, formats: &Formats) {
+        if let Some(format) = &formats.unique_id {
+            let line = StreamLine::new(self.record, None, Concurrency::default(), Instant::now());
+            let mut id = Vec::new();
+            line.noting(self.record).write(format, "", &mut id);
+            if let Some(notes) = self.record.notes.borrow_mut().as_mut() {
+                notes.unique_id = Some(String::from_utf8_lossy(&id).into_owned());
+            }
         }
     }
 

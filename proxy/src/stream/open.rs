@@ -98,6 +98,7 @@ pub async fn open(
         record.note_end(Side::Client, Layer::Data, ssl::reason(&error));
         return Err(Termination::CLIENT_GONE_CONNECTING);
     }
+    logging.listen(&incoming);
     let early = std::mem::replace(&mut incoming.received, Buffer::empty());
     let approach = connect::Approach {
         backend: &backend,
@@ -122,6 +123,7 @@ pub async fn open(
     } = match reach::reach(&approach, wish).await {
         Ok(reached) => reached,
         Err(termination) => {
+            logging.listen(&incoming);
             let asked = incoming.asked.is_some();
             if asked && termination != Termination::CLIENT_GONE_CONNECTING {
                 answer::refused(incoming.connection, record).await;

@@ -181,6 +181,7 @@ fn record(
         state: Default::default(),
         kill: Default::default(),
         log_level: Default::default(),
+        heard: Default::default(),
         logged: Default::default(),
         notes: Default::default(),
         why: std::cell::Cell::new(None),
@@ -189,7 +190,7 @@ fn record(
 }
 
 /// Serves a stream, from the session that its client's connection has become to its log line.
-async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>) {
+async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, mut incoming: Box<Incoming>) {
     let Arrived {
         frontend, arrival, ..
     } = place;
@@ -199,7 +200,7 @@ async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>)
     let living = worker.living.enter(&record, frontend);
     let mut counted = Counted::new(worker, frontend);
     greet(worker, frontend, &incoming, &record);
-    Logging::new(worker, frontend, place.bind, &record).begin(&incoming);
+    Logging::new(worker, frontend, place.bind, &record).begin(&mut incoming);
     let termination = {
         let mut whole = pin!(run(worker, place, incoming, &record, &mut counted));
         // A stream that is killed is dropped where it is: its sockets reset, its places are free.

@@ -23,7 +23,8 @@ pub fn at_the_end(
         return None;
     }
     // A stream in which the client says nothing is null, whatever the server says.
-    if options.dontlognull && record.up.bytes() == 0 {
+    let heard = record.heard.get() || record.up.bytes() > 0;
+    if options.dontlognull && !heard {
         return None;
     }
     let error = is_error(record, termination);

@@ -159,8 +159,7 @@ impl StreamLine {
     /// A port on the client's side; a UNIX socket has the number of the listening address instead.
     fn end_port(&self, address: Option<SocketAddr>, flags: Flags, out: &mut Vec<u8>) {
         if self.client == Endpoint::Unix && address.is_none() {
-            let listener = self.notes.as_ref().map_or(0, |notes| notes.listener);
-            hex_or_number(u64::from(listener), 4, flags, out);
+            number(self.notes.as_ref().map_or(0, |notes| notes.listener), out);
         } else {
             port(address, flags, out);
         }
