@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Answer, Api, Severity, Words};
+use crate::admin::stat::text::quote;
 
 /// A command about the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -298,13 +299,9 @@ fn facts(state: &State) -> Vec<Fact> {
         "Name of the node",
     );
     if let Some(description) = &state.description {
-        fact(
-            51,
-            "description",
-            "COS:str",
-            description.clone(),
-            "What it is for",
-        );
+        let mut quoted = String::new();
+        quote(description, &mut quoted);
+        fact(51, "description", "COS:str", quoted, "What it is for");
     }
     fact(52, "Stopping", "MGP:u32", "0".into(), "1 while it drains");
     let jobs = state.active + state.listeners as u64;
@@ -410,7 +407,7 @@ mod tests {
             process: 77,
             uptime: Duration::from_secs(90_061),
             node: "n".into(),
-            description: Some("d: e".into()),
+            description: Some("d, e".into()),
             ..State::default()
         };
         write(&facts(&state), format)
@@ -426,7 +423,7 @@ mod tests {
             "Uptime: 1d 1h01m01s",
             "Uptime_sec: 90061",
             "node: n",
-            "description: d: e",
+            "description: \"d, e\"",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} in {text}");
         }

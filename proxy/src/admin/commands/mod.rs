@@ -89,8 +89,8 @@ impl Client {
 pub enum Severity {
     /// It was not done.
     Error = 3,
-    /// Something changed.
-    Notice = 5,
+    /// It was not done, or something changed that others rely on.
+    Warning = 4,
     /// As asked.
     Info = 6,
 }
@@ -99,7 +99,7 @@ impl Severity {
     fn word(self) -> &'static str {
         match self {
             Self::Error => "err",
-            Self::Notice => "notice",
+            Self::Warning => "warning",
             Self::Info => "info",
         }
     }

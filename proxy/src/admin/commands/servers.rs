@@ -36,7 +36,7 @@ enum What {
     /// Most streams; `None`: any number.
     Limit(Option<u32>),
     /// Nothing: this is said, if there is such a server.
-    Nothing(&'static str),
+    Nothing(Severity, &'static str),
 }
 
 /// A weight as it is written.
@@ -125,16 +125,25 @@ pub(super) fn set_server(words: &Words) -> Parsed {
                 ));
             }
         }),
-        "agent" | "agent-addr" | "agent-port" | "agent-send" => {
-            What::Nothing("agent checks are not enabled on this server.\n")
-        }
-        "check-addr" | "check-port" => {
-            What::Nothing("health checks are not enabled on this server\n")
-        }
-        "fqdn" => {
-            What::Nothing("set server <b>/<s> fqdn failed because no resolution is configured.\n")
-        }
+        "agent" | "agent-send" => What::Nothing(
+            Severity::Error,
+            "agent checks are not enabled on this server.\n",
+        ),
+        // HAProxy ends neither of these lines.
+        "agent-addr" | "agent-port" => What::Nothing(
+            Severity::Warning,
+            "agent checks are not enabled on this server",
+        ),
+        "check-addr" | "check-port" => What::Nothing(
+            Severity::Warning,
+            "health checks are not enabled on this server",
+        ),
+        "fqdn" => What::Nothing(
+            Severity::Error,
+            "set server <b>/<s> fqdn failed because no resolution is configured.\n",
+        ),
         "ssl" => What::Nothing(
+            Severity::Error,
             "'set server <srv> ssl' is known to HAProxy but not available in this version.\n",
         ),
         _ => {
@@ -281,17 +290,17 @@ impl Command {
             }
             What::Address(ip, port) => match moved(server, ip, port) {
                 (Some(to), said) => (Change::Address(to, BY), Some(said)),
-                (None, said) => return Answer::Said(Severity::Notice, said),
+                (None, said) => return Answer::Said(Severity::Warning, said),
             },
             What::Limit(most) => {
                 backend.set_limit(at.server, most);
                 return Answer::Done;
             }
-            What::Nothing(said) => return Answer::error(said),
+            What::Nothing(severity, said) => return Answer::Said(severity, said.to_owned()),
         };
         operator.change(at, &change);
         match said {
-            Some(said) => Answer::Said(Severity::Notice, said),
+            Some(said) => Answer::Said(Severity::Warning, said),
             None => Answer::Done,
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use super::servers::{self, Name};
-use super::{Answer, Severity, Words};
+use super::{Answer, Words};
 use crate::backend::standing::{Admin, Op, Standing};
 use crate::backend::{Backend, Server};
 use crate::config::model::{ServerAddress, ServerPort};
@@ -65,10 +65,10 @@ impl Command {
             Self::Weight(name) => match name.find(shared) {
                 Ok(at) => {
                     let standing = standing(&shared.backends[at.backend].servers[at.server]);
-                    Answer::Said(
-                        Severity::Info,
-                        format!("{} (initial {})\n", standing.weight, standing.first_weight),
-                    )
+                    Answer::Dump(format!(
+                        "{} (initial {})\n",
+                        standing.weight, standing.first_weight
+                    ))
                 }
                 Err(answer) => answer,
             },

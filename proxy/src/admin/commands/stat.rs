@@ -77,7 +77,8 @@ impl Query {
                 None => return Answer::error("No such proxy.\n"),
             },
         };
-        let rows = take::rows(shared, level >= StatsLevel::Operator, self.hide_down);
+        let counted = self.hide_down || self.hide_maintained;
+        let rows = take::rows(shared, level >= StatsLevel::Operator, counted);
         let rows: Vec<Row> = rows
             .into_iter()
             .filter(|row| self.shows(row, proxy))

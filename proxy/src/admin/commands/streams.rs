@@ -66,7 +66,7 @@ impl Command {
                 let views = operator.sessions().await;
                 match views.iter().find(|view| view.id == id) {
                     Some(view) => Answer::Dump(in_full(view, &operator.shared)),
-                    None => Answer::error("Session not found.\n"),
+                    None => Answer::Dump("Session not found.\n".to_owned()),
                 }
             }
             Self::Shutdown(id) => {

@@ -65,19 +65,22 @@ fn near(words: &[String]) -> Vec<&'static Keyword> {
         let begun = other.get(..next.len()).unwrap_or(other);
         edits(next, begun).min(edits(next, other))
     };
-    let mut distances: Vec<usize> = best.iter().map(|keyword| distance(keyword)).collect();
-    distances.sort_unstable();
-    let Some(furthest) = distances.get(NEAR.min(distances.len()).saturating_sub(1)) else {
-        return best;
-    };
-    let mut left = NEAR;
-    best.into_iter()
-        .filter(|keyword| {
-            let near = left > 0 && distance(keyword) <= *furthest;
-            left -= usize::from(near);
-            near
-        })
-        .collect()
+    let mut ranked: Vec<(usize, usize)> = best
+        .iter()
+        .enumerate()
+        .map(|(at, keyword)| (distance(keyword), at))
+        .collect();
+    ranked.sort_unstable();
+    // What is much further off than the nearest was not meant.
+    let furthest = ranked.first().map_or(0, |(nearest, _)| nearest + 1);
+    let mut near: Vec<usize> = ranked
+        .into_iter()
+        .take_while(|(distance, _)| *distance <= furthest)
+        .take(NEAR)
+        .map(|(_, at)| at)
+        .collect();
+    near.sort_unstable();
+    near.into_iter().map(|at| best[at]).collect()
 }
 
 #[cfg(test)]

@@ -85,6 +85,8 @@ pub struct BackendFacts<'a> {
     pub status: String,
     /// The weight of all servers in force.
     pub weight: u64,
+    /// How many servers it has.
+    pub servers: usize,
     /// Its servers that take streams and are no backups.
     pub main_servers: u64,
     /// Its backup servers that take streams.
@@ -307,10 +309,11 @@ pub fn server(facts: &ServerFacts<'_>) -> Row {
     row.gauge("srv_icur", 0);
     row.longest_times(counters);
     row.count("eint", counters.internal_errors.get());
+    // HAProxy counts these where connections are kept for another use, which streams of TCP are not.
     row.gauge("idle_conn_cur", 0);
     row.gauge("safe_conn_cur", 0);
-    row.gauge("used_conn_cur", facts.active);
-    row.gauge("need_conn_est", facts.active);
+    row.gauge("used_conn_cur", 0);
+    row.gauge("need_conn_est", 0);
     row.u32("uweight", "MaP", facts.weight.into());
     row.tls();
     row.0
@@ -343,7 +346,9 @@ pub fn backend(facts: &BackendFacts<'_>) -> Row {
     row.gauge("bck", facts.backup_servers);
     row.count("chkdown", 0);
     row.u32("lastchg", "MAP", facts.since_change);
-    row.u32("downtime", "MCP", 0);
+    if facts.servers > 0 {
+        row.u32("downtime", "MCP", 0);
+    }
     row.identity(facts.number, 0);
     row.count("lbtot", counters.balanced.get());
     row.u32("type", "CGS", 1);
@@ -495,6 +500,7 @@ mod tests {
             full: 50,
             status: "UP".into(),
             weight: 1,
+            servers: 1,
             main_servers: 1,
             backup_servers: 0,
             since_change: 0,

@@ -119,6 +119,7 @@ fn backend_rows(backend: &Backend, full: bool, counted: bool, now: Millis) -> Ve
         full: backend.full.max(1) as usize,
         status,
         weight,
+        servers: servers.len(),
         main_servers: main as u64,
         backup_servers: backups as u64,
         since_change: now.0 / 1000,

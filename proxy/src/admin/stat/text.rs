@@ -73,7 +73,7 @@ fn number(value: &Value) -> String {
 }
 
 /// Text is quoted where it would be ambiguous.
-fn quote(value: &str, text: &mut String) {
+pub(crate) fn quote(value: &str, text: &mut String) {
     if value.contains([',', '"', '\n', '\r']) {
         text.push('"');
         text.push_str(&value.replace('"', "\"\""));
