@@ -17,6 +17,7 @@ use crate::tls::{Contexts, ServerContext};
 use balance::{Load, Member};
 use census::SessionRate;
 use dispatch::{Dispatcher, Grant, Limits};
+use health::observe::Observer;
 use place::Waiter;
 use standing::{Standing, Takes};
 
@@ -70,6 +71,10 @@ pub struct Server {
     pub rate: SessionRate,
     /// Its counters.
     pub counters: Counters,
+    /// `observe`.
+    pub observer: Option<Observer>,
+    /// How its checks speak TLS.
+    pub check_tls: Option<Arc<ServerContext>>,
     /// What its standing comes to, for workers.
     open: AtomicBool,
 }
@@ -80,9 +85,6 @@ impl Server {
     pub fn is_usable(&self) -> bool {
         self.open.load(Ordering::Relaxed)
     }
-
-    /// Lets its health know how a connection of a stream went.
-    pub fn observe(&self, _reached: bool) {}
 
     /// Where it is now.
     #[must_use]
@@ -132,6 +134,13 @@ impl Backend {
                         .unwrap_or_else(|| u32::try_from(index + 1).unwrap_or(u32::MAX)),
                     config: server.clone(),
                     active: Arc::default(),
+                    observer: server.health.observe.map(Observer::new),
+                    check_tls: server
+                        .health
+                        .check
+                        .as_ref()
+                        .and_then(|check| check.tls.as_ref())
+                        .map(|settings| contexts.server(settings)),
                     tls: server
                         .tls
                         .as_ref()

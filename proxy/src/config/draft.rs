@@ -101,6 +101,8 @@ pub(crate) struct ServerLine {
     pub(crate) server: Server,
     /// It leaves it to `ssl-server-verify` whether the server's certificate is verified.
     pub(crate) verify_by_default: bool,
+    /// `track`.
+    pub(crate) track: Option<Word>,
 }
 
 /// What a proxy takes over from its `defaults`.

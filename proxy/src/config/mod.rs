@@ -15,6 +15,7 @@ pub mod model;
 pub mod units;
 
 mod address;
+mod checks;
 mod compile;
 mod draft;
 mod effect;

@@ -99,6 +99,10 @@ pub struct Global {
     pub chroot: Option<PathBuf>,
     /// `guard xdp` lines.
     pub guards: Vec<GuardSetting>,
+    /// `spread-checks`, percent of an interval.
+    pub spread_checks: u8,
+    /// `max-spread-checks`: the longest time over which first checks are spread.
+    pub max_spread_checks: Option<Duration>,
     /// `tune.ssl.cachesize`: how many TLS sessions are kept to be resumed; 0: none.
     pub tls_session_cache: usize,
 }
@@ -127,6 +131,8 @@ impl Default for Global {
             gid: None,
             chroot: None,
             guards: Vec::new(),
+            spread_checks: 0,
+            max_spread_checks: None,
             tls_session_cache: tls::DEFAULT_SESSION_CACHE,
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::checks;
 use super::compile;
 use super::diagnostic::{Diagnostics, Severity};
 use super::draft::rules::{RuleKind, RuleLine};
@@ -66,6 +67,13 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
             config.frontends.push(frontend);
         }
     }
+    let trust_servers = draft.tls.trust_servers;
+    checks::finish(
+        &draft.proxies,
+        &mut config.backends,
+        trust_servers,
+        diagnostics,
+    );
     config.global = draft.global;
     effect::warn(&config, diagnostics);
     config

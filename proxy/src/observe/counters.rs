@@ -86,6 +86,12 @@ pub struct Counters {
     pub total_time: Count,
     /// Streams whose times were added.
     pub timed: Count,
+    /// Checks that failed while the server was not known to be down (`chkfail`).
+    pub failed_checks: Count,
+    /// Times that it went down (`chkdown`).
+    pub went_down: Count,
+    /// Times that too many streams failed in a row (`hanafail`).
+    pub observed_failures: Count,
     /// When the last stream came, milliseconds of the process's clock, plus 1 (`lastsess`); 0: none.
     pub last_session: Count,
 }

@@ -107,6 +107,7 @@ fn server(
     };
     ServerLine {
         server,
+        track: None,
         verify_by_default: false,
     }
 }

@@ -66,6 +66,17 @@ pub(crate) fn line(
             global.description = Some(args.text());
             Ok(())
         }
+        "spread-checks" => {
+            let word = args.first("a percentage from 0 to 50")?;
+            global.spread_checks = units::integer("spread-checks", word, 0..=50)?;
+            args.at_most(1)
+        }
+        "max-spread-checks" => {
+            let word = args.first("<time> as argument")?;
+            let time = units::time_of("max-spread-checks", word)?.duration;
+            global.max_spread_checks = (!time.is_zero()).then_some(time);
+            args.at_most(1)
+        }
         "hard-stop-after" | "grace" => {
             let word = args.first("<time> as argument")?;
             let time = units::time_of(&keyword.text, word)?.duration;

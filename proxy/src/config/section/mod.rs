@@ -4,6 +4,7 @@ mod agent;
 mod balance;
 mod bind;
 mod bind_tls;
+mod check_options;
 mod global;
 mod global_tls;
 mod log;
@@ -19,6 +20,7 @@ mod server_names;
 mod server_tls;
 mod source;
 mod stick_table;
+mod tcp_check;
 mod timeouts;
 mod tls;
 

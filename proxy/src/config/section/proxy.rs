@@ -10,7 +10,7 @@ use super::super::lexer::Word;
 use super::super::units;
 use super::{
     Args, Context, Modifier, balance, bind, log, monitor, offload, options, rules, server, source,
-    stick_table, timeouts,
+    stick_table, tcp_check, timeouts,
 };
 
 /// The half of a proxy that a keyword is for.
@@ -213,6 +213,7 @@ pub(crate) fn line(
         "offload-after" => offload::after(args, proxy),
         "stick-table" => stick_table::line(args, proxy, context),
         name if balance::KEYWORDS.contains(&name) => balance::line(args, proxy, context),
+        "tcp-check" => tcp_check::line(args, proxy, context),
         name if rules::KEYWORDS.contains(&name) => rules::line(args, proxy, context),
         _ => setting(args, proxy, context),
     }

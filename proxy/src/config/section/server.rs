@@ -64,8 +64,9 @@ pub(crate) fn line(
             .map_err(|why| name.fault(format!("{place} : {why}")))?;
     }
     let by_agent = |word: &Word| settings.remote_tls && server_tls::is_for_agents(word);
+    let checks_tls = settings.check.ssl == Some(true) || proxy.settings.check.speaks_tls();
     let mut idle = said.needs_ssl.iter().filter(|word| !by_agent(word));
-    if let Some(word) = idle.next().filter(|_| !settings.tls.ssl) {
+    if let Some(word) = idle.next().filter(|_| !settings.tls.ssl && !checks_tls) {
         context.diagnostics.warning(
             &word.position,
             format!("{place} : '{}' has no effect without 'ssl'.", word.text),
@@ -79,6 +80,8 @@ pub(crate) fn line(
             ),
         );
     }
+    let verify_by_default = settings.tls.verify.is_none();
+    let health = server_check::finish(&settings, &place, keyword, context)?;
     let server = Server {
         name: Arc::from(name.as_str()),
         address,
@@ -88,7 +91,7 @@ pub(crate) fn line(
         maxconn: settings.maxconn,
         minconn: settings.minconn,
         maxqueue: settings.maxqueue,
-        health: settings.check.health(),
+        health,
         naming: settings.names.naming(),
         disabled: settings.disabled,
         id: said.id.map(|(id, _)| id),
@@ -97,11 +100,12 @@ pub(crate) fn line(
         position: keyword.position.clone(),
         tls: None,
     };
-    let verify_by_default = settings.tls.verify.is_none();
+    let track = settings.check.track;
     let tls = server_tls::finish(settings.tls, &place, keyword, context);
     proxy.servers.push(ServerLine {
         server: Server { tls, ..server },
         verify_by_default,
+        track,
     });
     Ok(())
 }
