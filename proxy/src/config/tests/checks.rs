@@ -131,7 +131,7 @@ backend a
  tcp-check connect port 5 ssl send-proxy linger default comment c
  tcp-check send PING\\r\\n
  tcp-check send-binary 00fF comment d
- tcp-check expect ! min-recv 3 rstring ^a comment e error-status L7STS on-error no
+ tcp-check expect ! rstring ^a comment e error-status L7STS on-error no
  server s 192.0.2.1:80 check verify none
 backend b
  server s 192.0.2.1:80 check
@@ -151,7 +151,7 @@ backend c
     let Action::Expect(expect) = &steps[4].action else {
         panic!("{:?}", steps[4]);
     };
-    assert!(expect.unwanted && expect.min_recv == Some(3) && expect.error == Status::L7Wrong);
+    assert!(expect.unwanted && expect.min_recv.is_none() && expect.error == Status::L7Wrong);
     assert!(matches!(expect.pattern, Pattern::Regex(_)));
     assert!(
         config.backends[0].servers[0]
@@ -310,6 +310,10 @@ fn mistakes_in_scripts_and_options() {
         (
             "tcp-check expect string a string b",
             "only one pattern is expected.",
+        ),
+        (
+            "tcp-check expect ! min-recv 3 string a",
+            "[!] not supported with 'min-recv'.",
         ),
         (
             "tcp-check expect string a extra",
