@@ -460,9 +460,11 @@ impl Standing {
         running.all(|probe| probe.meter.is_up())
     }
 
+    /// The server's own checks are not made in maintenance. Its agent is still asked: it may be the
+    /// one who ends the maintenance.
     fn pause(&mut self, paused: bool) {
-        for probe in [&mut self.check, &mut self.agent].into_iter().flatten() {
-            probe.paused = paused;
+        if let Some(check) = &mut self.check {
+            check.paused = paused;
         }
     }
 
