@@ -208,8 +208,10 @@ impl Operator {
     }
 
     /// A server's agent asks for another limit of streams.
-    pub fn limit(&self, at: ServerAt, limit: usize) {
-        tracing::debug!(?at, limit, "an agent asks for another limit");
+    pub fn limit(&self, at: ServerAt, limit: u32) {
+        if let Some((backend, _)) = self.server(at) {
+            backend.set_limit(at.server, (limit > 0).then_some(limit));
+        }
     }
 
     fn overrule(&self, at: ServerAt, which: Which, op: Op, why: &str) {

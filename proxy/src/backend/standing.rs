@@ -304,6 +304,7 @@ impl Standing {
             return;
         }
         effects.changed = true;
+        self.stamp(now);
         match op {
             Op::Stopped => {
                 let was_stopping = self.was_stopping();
@@ -312,16 +313,14 @@ impl Standing {
                 self.go_down(effects);
             }
             Op::Stopping => {
-                self.come_back(now);
                 self.op = op;
                 effects.news.push(News::Stopping);
             }
             Op::Starting | Op::Running => {
-                self.come_up(now, effects);
+                self.come_up(effects);
                 effects.news.push(News::Up);
             }
         }
-        self.changed = now;
         if self.is_drained() {
             effects.news.push(News::RemainsDrain);
         }
@@ -338,15 +337,15 @@ impl Standing {
         effects.ends_streams = self.ends_streams;
     }
 
-    /// Counts the time that it was down.
-    fn come_back(&mut self, now: Millis) {
+    /// Something changes now: counts the time that it was down until then.
+    fn stamp(&mut self, now: Millis) {
         if self.op == Op::Stopped {
             self.down_before += since(self.changed, now);
         }
+        self.changed = now;
     }
 
-    fn come_up(&mut self, now: Millis, effects: &mut Effects) {
-        self.come_back(now);
+    fn come_up(&mut self, effects: &mut Effects) {
         self.warmed = 0;
         effects.warms_up = self.slow_start > 0;
         self.op = if effects.warms_up {
@@ -375,8 +374,8 @@ impl Standing {
                 effects.news.push(News::DownEntersMaint);
                 return;
             }
+            self.stamp(now);
             self.op = Op::Stopped;
-            self.changed = now;
             if let Some(check) = &mut self.check {
                 check.meter.clear();
             }
@@ -393,7 +392,7 @@ impl Standing {
             if drained {
                 effects.news.push(News::RemainsDrain);
             } else {
-                self.changed = now;
+                self.stamp(now);
                 effects.news.push(News::EntersDrain);
             }
         }
@@ -426,7 +425,7 @@ impl Standing {
             if self.is_drained() {
                 effects.news.push(News::RemainsDrain);
             } else {
-                self.changed = now;
+                self.stamp(now);
                 effects.news.push(News::LeavesDrain);
             }
         }
@@ -439,16 +438,19 @@ impl Standing {
         if let Some(check) = self.check.as_mut().filter(|check| check.enabled) {
             check.meter.doubt();
         }
-        match leader {
-            Some(Op::Stopped) => return,
-            None if !self.passes() => return,
-            Some(Op::Stopping) => {
-                self.come_back(now);
-                self.op = Op::Stopping;
-            }
-            _ => self.come_up(now, effects),
+        let stays_down = match leader {
+            Some(op) => op == Op::Stopped,
+            None => !self.passes(),
+        };
+        if stays_down {
+            return;
         }
-        self.changed = now;
+        self.stamp(now);
+        if leader == Some(Op::Stopping) {
+            self.op = Op::Stopping;
+        } else {
+            self.come_up(effects);
+        }
     }
 
     /// Whether all checks that run call it up.
@@ -458,9 +460,11 @@ impl Standing {
         running.all(|probe| probe.meter.is_up())
     }
 
+    /// The server's own checks are not made in maintenance. Its agent is still asked: it may be the
+    /// one who ends the maintenance.
     fn pause(&mut self, paused: bool) {
-        for probe in [&mut self.check, &mut self.agent].into_iter().flatten() {
-            probe.paused = paused;
+        if let Some(check) = &mut self.check {
+            check.paused = paused;
         }
     }
 

@@ -8,6 +8,7 @@ use super::model::*;
 use super::*;
 
 mod balance;
+mod checks;
 mod logs;
 mod monitor;
 mod refusals;

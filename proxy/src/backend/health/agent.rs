@@ -23,7 +23,7 @@ pub struct Said {
     /// A weight, in percent of the line's.
     pub percent: Option<u32>,
     /// A limit of streams.
-    pub maxconn: Option<usize>,
+    pub maxconn: Option<u32>,
 }
 
 /// The largest percentage that counts: HAProxy's largest weight over its smallest.

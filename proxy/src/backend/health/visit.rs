@@ -97,6 +97,8 @@ fn words(error: &io::Error) -> String {
 struct Open {
     connection: Connection,
     orderly: bool,
+    /// It was found to be broken, before what came on it was read.
+    broken: Option<io::Error>,
 }
 
 impl Open {
@@ -265,8 +267,11 @@ async fn connect(
     };
     let goal = goal(visit, wanted).map_err(|error| stage(&error))?;
     let mut connection = dial(visit, &goal).map_err(|error| stage(&error))?;
+    let mut broken = None;
     match timeout_at(deadline, connection.connected()).await {
         Err(_) => return Err(Trouble::late(Stage::Connect)),
+        // A refusal has another name: this one was established before.
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionReset => broken = Some(error),
         Ok(Err(error)) => return Err(Trouble::new(Stage::Connect, &error)),
         Ok(Ok(())) => {}
     }
@@ -284,6 +289,7 @@ async fn connect(
         Ok(Ok(())) => Ok(Open {
             connection,
             orderly: wanted.linger,
+            broken,
         }),
     }
 }
@@ -407,12 +413,19 @@ fn header(version: ProxyVersion, connection: &Connection) -> Vec<u8> {
 }
 
 async fn send(open: &mut Option<Open>, bytes: &[u8], deadline: Instant) -> Result<(), Trouble> {
-    let Some(Open { connection, .. }) = open else {
+    let Some(Open {
+        connection, broken, ..
+    }) = open
+    else {
         return Err(Trouble::new(Stage::Socket, &ErrorKind::NotConnected.into()));
     };
     match timeout_at(deadline, send_all(connection, bytes)).await {
         Err(_) => Err(Trouble::late(Stage::Data)),
-        Ok(Err(error)) => Err(Trouble::new(Stage::Data, &error)),
+        // What came before may still say more.
+        Ok(Err(error)) => {
+            broken.get_or_insert(error);
+            Ok(())
+        }
         Ok(Ok(())) => Ok(()),
     }
 }
@@ -439,7 +452,10 @@ async fn send_all(connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
 
 /// Receives something; nothing: there will be no more.
 async fn receive(open: &mut Option<Open>, deadline: Instant) -> Result<Vec<u8>, Trouble> {
-    let Some(Open { connection, .. }) = open else {
+    let Some(Open {
+        connection, broken, ..
+    }) = open
+    else {
         return Err(Trouble::new(Stage::Socket, &ErrorKind::NotConnected.into()));
     };
     let mut buffer = Buffer::new(LONGEST_ANSWER);
@@ -462,8 +478,11 @@ async fn receive(open: &mut Option<Open>, deadline: Instant) -> Result<Vec<u8>, 
     };
     match timeout_at(deadline, some).await {
         Err(_) => Err(Trouble::late(Stage::Data)),
-        Ok(Err(error)) => Err(Trouble::new(Stage::Data, &error)),
-        Ok(Ok(())) => Ok(buffer.held().to_vec()),
+        Ok(Err(error)) => Err(Trouble::new(Stage::Data, broken.as_ref().unwrap_or(&error))),
+        Ok(Ok(())) => match broken {
+            Some(error) if buffer.held().is_empty() => Err(Trouble::new(Stage::Data, error)),
+            _ => Ok(buffer.held().to_vec()),
+        },
     }
 }
 

@@ -258,6 +258,9 @@ fn expect(words: &mut Words<'_>) -> Result<(Action, Option<Arc<str>>), Fault> {
     let Some(pattern) = expect else {
         return Err(words.fault(what, "expects at least a matching pattern as arguments."));
     };
+    if unwanted && rest.min_recv.is_some() {
+        return Err(words.fault(what, "[!] not supported with 'min-recv'."));
+    }
     let expect = Expect {
         pattern,
         unwanted,

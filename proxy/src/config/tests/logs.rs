@@ -146,7 +146,7 @@ fn formats_are_read_for_frontends() {
     assert!(formats.error.is_some() && formats.structured.is_some());
     assert!(formats.unique_id.is_some());
     assert_eq!(formats.expressions.len(), 2);
-    assert!(log.separate_errors && config.backends[0].log.health_checks);
+    assert!(log.separate_errors && config.backends[0].health.log);
 
     let warnings = remarks("backend b\n log-format %B\n", Severity::Warning);
     assert!(

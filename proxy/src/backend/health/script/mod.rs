@@ -53,6 +53,8 @@ pub struct Run<'s> {
     implicit: Connect,
     connected: bool,
     at: usize,
+    /// The expectation that the answer has to grow for.
+    waits_at: Option<usize>,
     answer: Vec<u8>,
     /// There is nothing more to come.
     ended: bool,
@@ -75,6 +77,7 @@ impl<'s> Run<'s> {
             },
             connected: false,
             at: 0,
+            waits_at: None,
             answer: Vec::new(),
             ended: false,
             must_read: true,
@@ -117,6 +120,7 @@ impl<'s> Run<'s> {
         }
         match judge::judge(expect, &self.answer, self.ended, self.is_last_expect()) {
             Judged::Wait => {
+                self.waits_at = Some(self.at);
                 // What comes may be what an earlier expectation of this answer is about.
                 while self.at > 0 && self.expects(self.at - 1) {
                     self.at -= 1;
@@ -205,12 +209,14 @@ impl<'s> Run<'s> {
             .extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.ended |= self.answer.len() == LONGEST_ANSWER;
         self.must_read = false;
+        self.waits_at = None;
     }
 
     /// Nothing more will come.
     pub fn ended(&mut self) {
         self.ended = true;
         self.must_read = false;
+        self.waits_at = None;
     }
 
     /// The connection failed; `why` may be empty.
@@ -230,7 +236,7 @@ impl<'s> Run<'s> {
 
     /// It took too long.
     pub fn timed_out(&mut self, stage: Stage) {
-        let step = self.script.steps.get(self.at);
+        let step = self.script.steps.get(self.current());
         let status = match (stage, step.map(|step| &step.action)) {
             (Stage::Socket | Stage::Connect, _) => Status::L4Timeout,
             (Stage::Tls, _) => Status::L6Timeout,
@@ -240,12 +246,17 @@ impl<'s> Run<'s> {
         self.verdict = Some(Verdict::with(status, self.place()));
     }
 
+    /// The step that it is about.
+    fn current(&self) -> usize {
+        self.waits_at.unwrap_or(self.at)
+    }
+
     /// Where in the script it is, for messages.
     fn place(&self) -> String {
         if self.script.flavour != Flavour::Written {
             return String::new();
         }
         let implicit = !self.connected && !self.is_explicit();
-        tell::place(self.script, (!implicit).then_some(self.at))
+        tell::place(self.script, (!implicit).then_some(self.current()))
     }
 }

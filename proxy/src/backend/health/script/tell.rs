@@ -50,7 +50,10 @@ fn comment(script: &Script, at: usize) -> Option<&str> {
 #[must_use]
 pub fn empty(script: &Script, at: usize) -> String {
     let mut text = format!("TCPCHK got an empty response at step {}", at + 1);
-    add_comment(&mut text, script, at);
+    if let Some(comment) = comment(script, at) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, " comment: '{comment}'");
+    }
     text
 }
 

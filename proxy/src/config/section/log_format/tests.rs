@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::config::model::Position;
-use crate::rules::names::SystemFiles;
+use crate::rules::names::{SystemFiles, SystemHosts};
 use crate::rules::vars::VarNames;
 
 fn word(text: &str) -> Word {
