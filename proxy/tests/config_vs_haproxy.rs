@@ -48,6 +48,8 @@ const SERVER: &str = " server s 192.0.2.1:80\n";
 
 /// Accepted by both.
 const VALID: &[&str] = &[
+    "@DEFAULTSbackend b\n server s 192.0.2.1:80 check inter 1s\n",
+    "@DEFAULTSbackend b\n balance hash always_true\n",
     // Whole files.
     "@DEFAULTSlisten a\n bind :8001\n@SERVER",
     "@DEFAULTSfrontend f\n bind :8001\n default_backend b\nbackend b\n@SERVER",
@@ -360,11 +362,9 @@ const STRICTER: &[&str] = &[
     "@DEFAULTSlisten a\n bind :8001x\n@SERVER",
     "global\n maxconn many\nbackend b\n",
     // Known to HAProxy, not here.
-    "@DEFAULTSbackend b\n server s 192.0.2.1:80 check inter 1s\n",
     "@DEFAULTSbackend b\n balance roundrobin x\n",
     "@DEFAULTSbackend b\n balance random 3\n",
     "@DEFAULTSbackend b\n balance\n",
-    "@DEFAULTSbackend b\n balance hash always_true\n",
     "@DEFAULTSbackend b\n hash-type consistent sdbm avalanche x\n",
     "@DEFAULTSbackend b\n hash-balance-factor x\n",
     "defaults\n mode http\n timeout client 1s\nbackend b\n",

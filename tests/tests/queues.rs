@@ -61,7 +61,7 @@ fn first_come_first_served() {
     for record in &records {
         rig.check(record, 1, 0, "--");
         // Connections of the server, itself included.
-        let counts: Vec<u64> = word(&record.line, 7)
+        let counts: Vec<u64> = word(&record.line, 6)
             .split('/')
             .map(|count| count.parse().unwrap())
             .collect();
@@ -71,7 +71,7 @@ fn first_come_first_served() {
     let queues: BTreeSet<u64> = records
         .iter()
         .map(|record| {
-            let (_, backend) = word(&record.line, 8).split_once('/').unwrap();
+            let (_, backend) = word(&record.line, 7).split_once('/').unwrap();
             backend.parse().unwrap()
         })
         .collect();
