@@ -45,11 +45,14 @@ fn key_of(lines: &str, source: Option<&str>) -> Option<Vec<u8>> {
     key::key(&settings(lines), &scene).map(<[u8]>::to_vec)
 }
 
+/// The lines, where the client comes from, and its key.
+type Row<'a> = (&'a str, Option<&'a str>, Option<&'a [u8]>);
+
 #[test]
 fn keys_are_octets() {
     let four = Some("192.0.2.7:1000");
     let six = "2001:db8::7".parse::<std::net::Ipv6Addr>().unwrap();
-    let table: [(&str, Option<&str>, Option<&[u8]>); 9] = [
+    let table: [Row<'_>; 9] = [
         ("balance leastconn", four, None),
         ("balance source", four, Some(&[192, 0, 2, 7])),
         (
