@@ -1,8 +1,10 @@
 //! What every algorithm promises (`laws`), how each shares streams out (`shares`), who is
-//! disturbed when a server goes (`disruption`), and what HAProxy chose (`as_haproxy`).
+//! disturbed when a server goes (`disruption`), what HAProxy chose (`as_haproxy`),
+//! and by which keys (`keys`).
 
 mod as_haproxy;
 mod disruption;
+mod keys;
 mod laws;
 mod shares;
 
