@@ -23,7 +23,7 @@ pub struct LogTarget {
     pub max_level: u8,
     /// Most urgent level kept as it is; more urgent ones are sent as this.
     pub min_level: u8,
-    /// Longest line in bytes, its end included, 80 to 65535.
+    /// Longest line in bytes, without its end, 80 to 65535.
     pub max_len: u16,
     /// `format`; `None`: [`LogFormat::Rfc3164`] with `log-send-hostname`, else
     /// [`LogFormat::Local`].

@@ -255,10 +255,8 @@ fn end_of_expression(text: &str) -> Option<usize> {
             (']', None) if !inside => return Some(at),
             (_, Some(open)) if c == open => quote = None,
             // What else follows a backslash stays what it is.
-            ('\\', None | Some('"')) if inside => {
-                if chars.as_str().starts_with(['\\', '"', '\'']) {
-                    chars.next();
-                }
+            ('\\', None | Some('"')) if inside && chars.as_str().starts_with(['\\', '"', '\'']) => {
+                chars.next();
             }
             ('\'' | '"', None) if inside => quote = Some(c),
             ('(', None) => inside = true,

@@ -19,13 +19,13 @@ pub(super) struct Line<'a> {
     pub(super) structured: Option<&'a [u8]>,
 }
 
-/// Writes header and text; all of it, and the line feed that the caller may put behind it, is no
-/// longer than the target takes.
+/// Writes header and text, together no longer than the target takes. What tells one line from the next
+/// comes besides, as in HAProxy.
 pub(super) fn frame(target: &LogTarget, identity: &Identity, line: Line<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     header(target, identity, line, out);
     out.extend_from_slice(line.text);
-    out.truncate(start + usize::from(target.max_len) - 1);
+    out.truncate(start + usize::from(target.max_len));
 }
 
 fn header(target: &LogTarget, identity: &Identity, line: Line<'_>, out: &mut Vec<u8>) {
@@ -145,6 +145,6 @@ mod tests {
 
     #[test]
     fn a_long_line_is_cut() {
-        assert_eq!(framed(Some(LogFormat::Short), None, 6), "<6>te");
+        assert_eq!(framed(Some(LogFormat::Short), None, 5), "<6>te");
     }
 }

@@ -112,12 +112,7 @@ fn expressions_end_where_they_end() {
         pieces("[%[src]]"),
         [text("["), Piece::Expression(0, Flags::empty()), text("]"),]
     );
-    for inside in [
-        "str(a]b)",
-        "str(']'),upper",
-        r#"str("a)]\"]")"#,
-        r"str(a\)]b)",
-    ] {
+    for inside in ["str(a]b)", "str(']'),upper", r#"str("a)]\"]")"#] {
         let (found, expressions) = parsed(&format!("%[{inside}]%[src,ipmask(8)]")).unwrap();
         assert_eq!((found.len(), expressions), (2, 2), "{inside}");
     }
