@@ -75,11 +75,13 @@ pub fn smtp(hello: &str) -> Script {
         on_success: Some(Info::Line(4)),
         error: Status::L7Wrong,
         coded: true,
+        whole_line: true,
         ..Expect::new(Pattern::Regex(regex(pattern)))
     };
     script([
         expect(Expect {
             min_recv: Some(4),
+            whole_line: true,
             on_error: Some(Info::Line(0)),
             ..Expect::new(Pattern::Regex(regex(r"^[0-9]{3}[ \r]")))
         }),
