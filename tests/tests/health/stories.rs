@@ -194,8 +194,7 @@ fn streams_of_a_lost_server_end() {
         // Client, date, frontend, server, times, bytes, letters.
         line.split_whitespace().nth(6).expect("letters").to_owned()
     });
-    assert_eq!(letters[0], letters[1], "haproxy's first");
-    assert!(letters[1].starts_with('D'), "{letters:?}");
+    assert!(letters.iter().all(|l| l.starts_with('D')), "{letters:?}");
 }
 
 /// Streams move back from backup servers, where that is asked for.
@@ -242,6 +241,5 @@ fn streams_of_backup_servers_end_when_they_are_not_needed() {
             .expect("the stream's line");
         line.split_whitespace().nth(6).expect("letters").to_owned()
     });
-    assert_eq!(letters[0], letters[1], "haproxy's first");
-    assert!(letters[1].starts_with('U'), "{letters:?}");
+    assert!(letters.iter().all(|l| l.starts_with('U')), "{letters:?}");
 }
