@@ -78,7 +78,11 @@ backend c
         |lines| {
             let over = |line: &&String| line.contains("down (over)");
             let end = lines.iter().position(|line| over(&line));
-            end.is_some_and(|at| lines[at..].iter().any(|line| line.contains("c/t3 is DOWN")))
+            end.is_some_and(|at| {
+                lines[at..]
+                    .iter()
+                    .any(|line| line.contains("backend a has no"))
+            })
         },
     );
 }
