@@ -74,6 +74,10 @@ const VALID: &[&str] = &[
     "@DEFAULTSbackend a\n server a /tmp/x\n server b abns@x\n server c *:80\n server d localhost:80\n",
     "@DEFAULTSbackend a\n default-server weight 3 maxconn 2 backup\n server a 192.0.2.1 no-backup weight 0 id 4 disabled enabled source 127.0.0.1\n",
     // Timeouts, options and settings.
+    "@DEFAULTSbackend b\n server s 192.0.2.1:80 check inter 1s fastinter 500 downinter 3s rise 3 fall 1 port 81 addr 192.0.2.2\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1:80 check observe layer4 error-limit 3 on-error mark-down on-marked-down shutdown-sessions slowstart 3s\n server t 192.0.2.1:80 backup track b/s\n",
+    "@DEFAULTSbackend b\n option tcp-check\n tcp-check connect port 5 send-proxy linger comment x\n tcp-check send-binary 00ff\n tcp-check expect !string no\n tcp-check expect rbinary ^00 error-status L7STS\n server s 192.0.2.1:80 check\n",
+    "@DEFAULTSbackend b\n option mysql-check user joe pre-41\n option log-health-checks\n server s 192.0.2.1:80 check agent-check agent-port 9 agent-send x agent-inter 1s\n",
     "defaults\n timeout client 100\n timeout server 3m\n timeout connect 500ms\n timeout queue 1h\n timeout tunnel 1d\n timeout client-fin 1s\n timeout server-fin 100us\n timeout check 0\nbackend b\n",
     "defaults\n option tcplog\n option dontlognull\n option dontlog-normal\n option logasap\n option tcpka\n option clitcpka\n option srvtcpka\n option nolinger\n option independent-streams\n option abortonclose\n option splice-auto\n option splice-request\n option splice-response\n option redispatch 2\n no option redispatch\n no option nolinger\nbackend b\n",
     "@DEFAULTSbackend b\n option dontlognull\n option tcplog\n maxconn 3\n backlog 3\n timeout client 3\n",

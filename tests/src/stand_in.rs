@@ -138,7 +138,7 @@ fn serve_all(
 fn serve(mut stream: &TcpStream, script: Vec<Act>, heard: &Heard, place: usize) {
     let _ = stream.set_read_timeout(Some(PATIENCE));
     let _ = stream.set_nodelay(true);
-    let mut hear = |mut stream: &TcpStream| {
+    let hear = |mut stream: &TcpStream| {
         let mut buffer = [0; 4096];
         let count = stream.read(&mut buffer).unwrap_or(0);
         let mut all = heard.lock().unwrap_or_else(PoisonError::into_inner);

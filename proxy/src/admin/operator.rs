@@ -327,7 +327,8 @@ impl Operator {
                 (Order::Set(_) | Order::Clear(_), Cause::Words(_)) => cause.clone(),
                 _ => Cause::Silent,
             };
-            for follower in self.followers.get(&at).into_iter().flatten() {
+            // The last one in the configuration is told first, as HAProxy does.
+            for follower in self.followers.get(&at).into_iter().flatten().rev() {
                 self.order(*follower, order, &cause);
             }
         }

@@ -431,18 +431,15 @@ impl Standing {
         }
     }
 
-    /// Back to what its checks, or the server that it tracks, say. Its own check gets the benefit
-    /// of the doubt.
+    /// Up, with the benefit of the doubt, unless the server that it tracks is down.
     fn leave_maintenance(&mut self, now: Millis, leader: Option<Op>, effects: &mut Effects) {
         self.pause(false);
-        if let Some(check) = self.check.as_mut().filter(|check| check.enabled) {
-            check.meter.doubt();
+        for probe in [&mut self.check, &mut self.agent].into_iter().flatten() {
+            if probe.enabled {
+                probe.meter.doubt();
+            }
         }
-        let stays_down = match leader {
-            Some(op) => op == Op::Stopped,
-            None => !self.passes(),
-        };
-        if stays_down {
+        if leader == Some(Op::Stopped) {
             return;
         }
         self.stamp(now);

@@ -24,6 +24,7 @@ fn programs() -> [PathBuf; 2] {
 
 /// A file around these sections.
 fn config(program: &Path, sections: &str) -> String {
+    // There has to be somebody who listens.
     let ours = if daemon::is_haproxy(program) {
         ""
     } else {
@@ -32,7 +33,8 @@ fn config(program: &Path, sections: &str) -> String {
     format!(
         "global\n    nbthread 1\n    log stdout format short daemon\n\
          defaults\n    mode tcp\n    log global\n    timeout connect 5s\n    timeout client 60s\n    \
-         timeout server 60s\n    retries 0\n{ours}{sections}"
+         timeout server 60s\n    retries 0\n{ours}\
+         frontend idle\n    bind 127.0.0.1:7999\n{sections}"
     )
 }
 

@@ -178,6 +178,13 @@ fn scripts() {
             hang(),
         ),
         checked(
+            "comment-right-above",
+            "option tcp-check
+             tcp-check comment above
+             tcp-check connect",
+            None,
+        ),
+        checked(
             "unwanted",
             "option tcp-check\ntcp-check send-binary 50494e470d0a\ntcp-check expect ! rstring h.llo",
             answers("hello"),

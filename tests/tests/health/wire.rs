@@ -124,7 +124,7 @@ fn a_real_tls_server() {
     let pem = certs.dir().join("server.pem");
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000));
     let pem = pem.to_str().expect("a plain path");
-    let server = openssl::Server::start(&net.server, at, ["-cert", pem, "-key", pem]);
+    let server = openssl::Server::start(&net.server, at, ["-cert", pem, "-key", pem, "-www"]);
     let _server = server.expect("s_server");
     let section = |name: &str, words: String| {
         format!(
@@ -133,7 +133,7 @@ fn a_real_tls_server() {
     };
     let (good, bad) = (certs.dir().display(), strange.dir().display());
     let sections = [
-        "defaults\n    mode tcp\n    log global\n    option log-health-checks\n".to_owned(),
+        "defaults\n    mode tcp\n    log global\n    timeout connect 5s\n    timeout client 60s\n    timeout server 60s\n    option log-health-checks\n".to_owned(),
         section(
             "trusted",
             format!("check-ssl check-sni server.example ca-file {good}/ca.pem"),

@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::standing::probe::Probe;
 use super::standing::{Admin, Which};
 use super::{Backend, Server};
 use crate::admin::operator::{Change, Operator};
@@ -154,16 +155,14 @@ impl Round {
         operator.observed(self.at, errors);
         let standing = self.server.standing.lock();
         let standing = standing.unwrap_or_else(PoisonError::into_inner);
-        let fast = standing
-            .probe(self.which)
-            .and_then(|probe| probe.fast_interval());
+        let fast = standing.probe(self.which).and_then(Probe::fast_interval);
         Instant::now() + fast.map_or(Duration::MAX / 4, Duration::from_millis)
     }
 
     fn runs(&self) -> bool {
         let standing = self.server.standing.lock();
         let standing = standing.unwrap_or_else(PoisonError::into_inner);
-        standing.probe(self.which).is_some_and(|probe| probe.runs())
+        standing.probe(self.which).is_some_and(Probe::runs)
     }
 
     fn wait(&self) -> Duration {

@@ -29,7 +29,7 @@ pub fn spread(interval: Duration, percent: u8, random: u64) -> Duration {
     let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
     let most = u128::from(millis) * u128::from(percent) / 100;
     // From 0 to twice the most.
-    let by = (2 * most + 1) * u128::from(random) >> 64;
+    let by = ((2 * most + 1) * u128::from(random)) >> 64;
     let shortest = u128::from(millis) - most;
     Duration::from_millis(u64::try_from(shortest + by).unwrap_or(u64::MAX))
 }

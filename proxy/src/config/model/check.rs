@@ -209,6 +209,8 @@ pub struct Expect {
     pub on_error: Option<Info>,
     /// The answer begins with its code, a number of three digits.
     pub coded: bool,
+    /// It is good once its line is whole: what is left of one must not pass for the next answer.
+    pub whole_line: bool,
 }
 
 impl Expect {
@@ -225,6 +227,7 @@ impl Expect {
             on_success: None,
             on_error: None,
             coded: false,
+            whole_line: false,
         }
     }
 }

@@ -45,6 +45,9 @@ pub fn judge(expect: &Expect, answer: &[u8], ended: bool, last: bool) -> Judged 
     if !matched && !ended && expect.min_recv.is_none() {
         return Judged::Wait;
     }
+    if matched && expect.whole_line && !ended && !answer.ends_with(b"\n") {
+        return Judged::Wait;
+    }
     if matched == expect.unwanted {
         Judged::Bad(matched)
     } else {

@@ -157,6 +157,9 @@ impl<'s> Run<'s> {
                     code: judge::code(expect, &self.answer),
                     ..Verdict::with(expect.ok, tell::success(self.script, expect, &self.answer))
                 },
+                Action::Connect(_) if self.script.flavour == Flavour::Written => {
+                    Verdict::with(self.established(), "(tcp-check)")
+                }
                 Action::Connect(_) => Verdict::new(self.established()),
                 _ => Verdict::with(Status::L7Ok, "(tcp-check)"),
             },

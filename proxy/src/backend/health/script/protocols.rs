@@ -8,15 +8,20 @@ use crate::config::model::check::{Action, Connect, Expect, Flavour, Info, Patter
 
 use super::super::status::Status;
 
-fn script(actions: impl IntoIterator<Item = Action>) -> Script {
+/// Which of them begin by saying that they connect is HAProxy's choice: its messages count steps.
+fn connecting(actions: impl IntoIterator<Item = Action>) -> Script {
     let connect = Action::Connect(Connect {
         default: true,
         ..Connect::default()
     });
-    let steps = [connect].into_iter().chain(actions);
+    script([connect].into_iter().chain(actions))
+}
+
+fn script(steps: impl IntoIterator<Item = Action>) -> Script {
     Script {
         flavour: Flavour::Protocol,
         steps: steps
+            .into_iter()
             .map(|action| Step {
                 action,
                 comment: None,
@@ -75,11 +80,13 @@ pub fn smtp(hello: &str) -> Script {
         on_success: Some(Info::Line(4)),
         error: Status::L7Wrong,
         coded: true,
+        whole_line: true,
         ..Expect::new(Pattern::Regex(regex(pattern)))
     };
-    script([
+    connecting([
         expect(Expect {
             min_recv: Some(4),
+            whole_line: true,
             on_error: Some(Info::Line(0)),
             ..Expect::new(Pattern::Regex(regex(r"^[0-9]{3}[ \r]")))
         }),
@@ -104,7 +111,7 @@ pub fn postgresql(user: &str) -> Script {
     let length = u32::try_from(rest.len() + 4).unwrap_or(u32::MAX);
     let mut packet = length.to_be_bytes().to_vec();
     packet.append(&mut rest);
-    script([
+    connecting([
         Action::Send(packet.into()),
         expect(Expect {
             unwanted: true,
@@ -129,7 +136,7 @@ pub fn postgresql(user: &str) -> Script {
 pub fn mysql(user: Option<&str>, before_41: bool) -> Script {
     let greeting = expect(Expect::new(Pattern::MysqlGreeting));
     let Some(user) = user else {
-        return orderly(script([greeting]));
+        return orderly(connecting([greeting]));
     };
     let mut login = Vec::new();
     if before_41 {
@@ -145,7 +152,7 @@ pub fn mysql(user: Option<&str>, before_41: bool) -> Script {
     let length = u32::try_from(login.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut packet = vec![length[0], length[1], length[2], 1];
     packet.append(&mut login);
-    orderly(script([
+    orderly(connecting([
         Action::Send(packet.into()),
         Action::Send(Arc::from(&[1, 0, 0, 0, 1][..])),
         greeting,
@@ -190,7 +197,10 @@ pub fn ssl_hello() -> Script {
 pub fn agent(send: Option<&Arc<[u8]>>) -> Script {
     let send = send.map(|bytes| Action::Send(Arc::clone(bytes)));
     let line = expect(Expect::new(Pattern::Agent));
-    script(send.into_iter().chain([line]))
+    match send {
+        Some(send) => script([send, line]),
+        None => connecting([line]),
+    }
 }
 
 /// The first message of a handshake of SSL 3, which offers every cipher of its time; `now`: seconds

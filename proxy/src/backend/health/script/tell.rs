@@ -4,8 +4,6 @@ use std::fmt::Write as _;
 
 use crate::config::model::check::{Action, Expect, Flavour, Info, Pattern, Script};
 
-use super::judge::hex;
-
 /// Where a script is; `None`: at the connection that it does not mention.
 #[must_use]
 pub fn place(script: &Script, at: Option<usize>) -> String {
@@ -22,7 +20,7 @@ pub fn place(script: &Script, at: Option<usize>) -> String {
         Some(Action::Send(_) | Action::SendHello) => write!(text, " (send)"),
         Some(Action::Expect(expect)) => match &expect.pattern {
             Pattern::Text(wanted) => write!(text, " (expect string '{}')", plain(wanted)),
-            Pattern::Binary(wanted) => write!(text, " (expect binary '{}')", hex(wanted)),
+            Pattern::Binary(wanted) => write!(text, " (expect binary '{}')", plain(wanted)),
             Pattern::Regex(_) => write!(text, " (expect regex)"),
             Pattern::HexRegex(_) => write!(text, " (expect binary regex)"),
             _ => Ok(()),
@@ -35,15 +33,14 @@ pub fn place(script: &Script, at: Option<usize>) -> String {
     text
 }
 
-/// The comment on a step, or the one that stands alone above it.
+/// The comment on a step, or the one that stands alone right above it.
 fn comment(script: &Script, at: usize) -> Option<&str> {
     let own = script.steps.get(at)?.comment.as_deref();
-    let above = || {
-        let before = script.steps[..at].iter().rev();
-        let mut alone = before.filter(|step| matches!(step.action, Action::Comment));
-        alone.next().and_then(|step| step.comment.as_deref())
-    };
-    own.or_else(above)
+    own.or_else(|| {
+        let above = script.steps.get(at.checked_sub(1)?)?;
+        let alone = matches!(above.action, Action::Comment);
+        above.comment.as_deref().filter(|_| alone)
+    })
 }
 
 /// An answer ended before it had begun.
@@ -77,7 +74,8 @@ pub fn mismatch(
         };
         let pattern = match &expect.pattern {
             Pattern::Text(wanted) => format!("'{}'", plain(wanted)),
-            Pattern::Binary(wanted) => format!("'{}'", hex(wanted)),
+            Pattern::Binary(_) => "(binary)".to_owned(),
+            Pattern::HexRegex(_) => "(binary regex)".to_owned(),
             _ => "(regex)".to_owned(),
         };
         text = format!("{what} {pattern} at step {}", at + 1);
