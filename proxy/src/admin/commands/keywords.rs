@@ -7,6 +7,7 @@ use super::{
 use crate::config::model::StatsLevel;
 
 /// A command.
+#[derive(Clone, Copy)]
 pub(super) struct Keyword {
     /// The words that it begins with.
     pub(super) words: &'static [&'static str],

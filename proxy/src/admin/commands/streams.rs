@@ -2,7 +2,7 @@
 
 use super::{Answer, Words, servers, servers_show};
 use crate::admin::operator::Operator;
-use crate::observe::record::{Endpoint, Termination};
+use crate::observe::record::{Endpoint, Path, Termination};
 use crate::observe::session_view::SessionView;
 use crate::stream::interface::State;
 use crate::stream::living::Whom;
@@ -122,7 +122,7 @@ fn line(view: &SessionView) -> String {
     };
     let [up, down] = view.bytes;
     let [kernel_up, kernel_down] = view.kernel;
-    let [path_up, path_down] = view.paths.map(|path| path.name());
+    let [path_up, path_down] = view.paths.map(Path::name);
     format!(
         "{:#x}: proto={proto} src={source} fe={} be={} srv={} age={} scf=[8] scb=[{}] rc={} state={} up={up} down={down} kernel={kernel_up}/{kernel_down} path={path_up}/{path_down}{}\n",
         view.id,
@@ -216,7 +216,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::observe::record::Path;
 
     fn view() -> SessionView {
         SessionView {
