@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::admin::operator::Operator;
 use crate::admin::{self, socket};
 use crate::backend::Backend;
+use crate::backend::names::state::SectionState;
 use crate::config::model::rules::Target;
 use crate::config::model::{self, BackendId, Config, Frontend, Global, LogTarget, OffloadMode};
 use crate::drain::{self, Control, Phase};
@@ -110,6 +111,11 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         active: Arc::default(),
         places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
         tables: Tables::new(config.tables.into_iter().map(Table::new).collect()),
+        resolvers: config
+            .resolvers
+            .into_iter()
+            .map(SectionState::new)
+            .collect(),
         clock: Clock::default(),
         global,
     });

@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::backend::census::SessionRate;
+use crate::backend::names::state::SectionState;
 use crate::backend::{Backend, Gauge};
 use crate::channel::pool::Pool;
 use crate::config::model::{self, LogTarget};
@@ -137,6 +138,8 @@ pub struct Shared {
     pub places: Arc<Semaphore>,
     /// The stick tables.
     pub tables: Tables,
+    /// `resolvers` sections.
+    pub resolvers: Vec<SectionState>,
     /// The clock of counters and expiry.
     pub clock: Clock,
 }

@@ -85,13 +85,12 @@ impl Standing {
     /// As its line says.
     #[must_use]
     pub fn new(config: &model::Server) -> Self {
+        let mut admin = Admin::empty();
+        admin.set(Admin::CONFIG_MAINT, config.disabled);
+        admin.set(Admin::RESOLVER_MAINT, config.naming.unresolved);
         Self {
             op: Op::Running,
-            admin: if config.disabled {
-                Admin::CONFIG_MAINT
-            } else {
-                Admin::empty()
-            },
+            admin,
             weight: config.weight,
             first_weight: config.weight,
             changed: Millis(0),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::lexer::Word;
+use super::model::names::Resolvers;
 use super::model::remote::Agent;
 use super::model::{
     Bind, Global, LogTarget, Mode, OffloadAfter, OffloadMode, Position, Server, SocketOptions,
@@ -32,6 +33,7 @@ pub(crate) struct Draft {
     /// Every `defaults` section, in order; the last one serves the proxies that name none.
     pub(crate) defaults: Vec<Proxy>,
     pub(crate) proxies: Vec<Proxy>,
+    pub(crate) resolvers: Vec<Resolvers>,
 }
 
 /// The sections that describe proxies.
@@ -101,6 +103,8 @@ pub(crate) struct ServerLine {
     pub(crate) server: Server,
     /// It leaves it to `ssl-server-verify` whether the server's certificate is verified.
     pub(crate) verify_by_default: bool,
+    /// `resolvers`: the section that it names.
+    pub(crate) resolvers: Option<Word>,
 }
 
 /// What a proxy takes over from its `defaults`.

@@ -108,6 +108,7 @@ fn server(
     ServerLine {
         server,
         verify_by_default: false,
+        resolvers: None,
     }
 }
 

@@ -11,11 +11,13 @@ mod monitor;
 mod offload;
 mod options;
 mod proxy;
+mod resolvers;
 mod rules;
 mod server;
 mod server_check;
 mod server_limits;
 mod server_names;
+mod server_template;
 mod server_tls;
 mod source;
 mod stick_table;
@@ -23,6 +25,7 @@ mod timeouts;
 mod tls;
 
 pub(crate) use log::level as log_level;
+pub(crate) use resolvers::system_nameservers;
 
 use std::sync::Arc;
 
@@ -131,6 +134,8 @@ enum Section {
     Defaults,
     /// The last element of [`Draft::proxies`].
     Proxy,
+    /// The last element of [`Draft::resolvers`].
+    Resolvers,
     /// A section that was refused as a whole: its lines would only repeat that.
     Refused,
 }
@@ -246,6 +251,10 @@ impl Parser<'_> {
                 Some(defaults) => proxy::line(args, modifier, defaults, context),
                 None => Ok(()),
             },
+            Section::Resolvers => match self.draft.resolvers.last_mut() {
+                Some(section) => resolvers::line(args, section, context),
+                None => Ok(()),
+            },
             Section::Proxy => match self.draft.proxies.last_mut() {
                 Some(proxy) if proxy.kind == Kind::Agent => {
                     agent::line(args, modifier, proxy, context)
@@ -261,6 +270,7 @@ impl Parser<'_> {
         let belongs: Vec<&str> = [
             ("global", &keywords::GLOBAL),
             ("defaults", &keywords::PROXY),
+            ("resolvers", &keywords::RESOLVERS),
         ]
         .iter()
         .filter(|(_, scope)| scope.knows(name))
@@ -288,6 +298,10 @@ impl Parser<'_> {
             "frontend" => Kind::Frontend,
             "backend" => Kind::Backend,
             "listen" => Kind::Listen,
+            "resolvers" => {
+                self.section = Section::Resolvers;
+                return resolvers::open(args, &mut self.draft);
+            }
             "agent" => {
                 self.section = Section::Proxy;
                 return agent::open(args, &mut self.draft, &mut self.context);
