@@ -7,7 +7,7 @@ use std::thread;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
-use underpass_tests::daemon::{BOUND, Daemon, Launch, binary};
+use underpass_tests::daemon::{BOUND, Daemon, Launch, binary, is_haproxy};
 use underpass_tests::dns::{Dns, Service};
 use underpass_tests::netns::{Netns, Topology};
 use underpass_tests::process::{Output, eventually};
@@ -226,20 +226,20 @@ fn a_template_grows_and_shrinks() {
     site.comes_to(Some("127.0.0.2:9000"));
     let all = ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"];
     site.dns.host("web.test", &all);
-    site.said("be/s3 changed its IP from (none) to 127.0.0.4 by DNS cache.");
     site.said("Server be/s3 administratively READY thanks to valid DNS answer.");
     let mut seen: Vec<String> = (0..6).filter_map(|_| site.reaches()).collect();
     seen.sort();
     seen.dedup();
-    let expected = ["127.0.0.2:9000", "127.0.0.3:9000", "127.0.0.4:9000"];
-    assert_eq!(seen, expected);
-    site.dns.host("web.test", &["127.0.0.4"]);
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    assert_eq!(seen[0], "127.0.0.2:9000", "its server has kept it");
+    let (last, _) = seen[2].split_once(':').unwrap();
+    site.dns.host("web.test", &[last]);
     let only = eventually(BOUND, || {
-        (0..6).all(|_| site.reaches().as_deref() == Some("127.0.0.4:9000"))
+        (0..6).all(|_| site.reaches().as_deref() == Some(&*seen[2]))
     });
     assert!(only, "who is in no answer any more still serves");
-    let moved = "be/s3 changed its IP from 127.0.0.4";
-    assert!(!site.lines().iter().any(|line| line.starts_with(moved)));
+    let moved = format!("changed its IP from {last} ");
+    assert!(!site.lines().iter().any(|line| line.contains(&moved)));
 }
 
 /// The name stops to be resolved in this way; the server serves on for its hold, and comes back.
@@ -309,6 +309,9 @@ fn a_name_server_that_goes_and_comes() {
 
 #[test]
 fn an_answer_that_does_not_fit_is_asked_for_by_tcp() {
+    if is_haproxy(&binary().unwrap()) {
+        return; // It does not ask again.
+    }
     let many: Vec<String> = (2..=200).map(|last| format!("127.0.0.{last}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let mut site = Site::new(
