@@ -109,7 +109,7 @@ fn what_is_wrong_with_a_server_by_name() {
         ),
         (
             "web:80 init-addr lib",
-            "6:28 'server be/s' : 'init-addr' : unknown init-addr method 'lib'",
+            "6:28 'init-addr' : unknown init-addr method 'lib'",
         ),
         (
             "web:80 resolvers nix",
