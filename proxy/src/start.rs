@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::admin::operator::Operator;
 use crate::admin::{self, socket};
 use crate::backend::Backend;
+use crate::backend::names::state::SectionState;
 use crate::config::model::rules::Target;
 use crate::config::model::{self, BackendId, Config, Frontend, Global, LogTarget, OffloadMode};
 use crate::drain::{self, Control, Phase};
@@ -119,6 +120,11 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         workers,
         tables: Tables::new(config.tables.into_iter().map(Table::new).collect()),
         vars: ProcessVars::default(),
+        resolvers: config
+            .resolvers
+            .into_iter()
+            .map(SectionState::new)
+            .collect(),
         clock: Clock::default(),
         global,
     });

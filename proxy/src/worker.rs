@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::backend::census::SessionRate;
+use crate::backend::names::state::SectionState;
 use crate::backend::{Backend, Gauge};
 use crate::channel::pool::Pool;
 use crate::config::model::{self, LogTarget};
@@ -151,6 +152,8 @@ pub struct Shared {
     pub tables: Tables,
     /// The variables of the process.
     pub vars: ProcessVars,
+    /// `resolvers` sections.
+    pub resolvers: Vec<SectionState>,
     /// The clock of counters and expiry.
     pub clock: Clock,
 }

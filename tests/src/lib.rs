@@ -6,6 +6,7 @@
 pub mod certs;
 pub mod compare;
 pub mod daemon;
+pub mod dns;
 pub mod endpoint;
 pub mod log_lines;
 pub mod netns;

@@ -540,6 +540,6 @@ fn title<'a>(backend: &'a Backend, server: &'a Server) -> Title<'a> {
         server: &server.config.name,
         backup: server.config.backup,
         tracks: track.map(|track| &*track.name),
-        host: None,
+        host: server.fqdn(),
     }
 }

@@ -11,6 +11,7 @@ pub mod standing;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::config::model::names::HostName;
 use crate::config::model::{self, ServerAddress};
 use crate::observe::counters::Counters;
 use crate::tls::{Contexts, ServerContext};
@@ -65,6 +66,8 @@ pub struct Server {
     pub index: usize,
     /// Where it is now.
     pub address: RwLock<ServerAddress>,
+    /// The host that it stands for now.
+    fqdn: RwLock<Option<Arc<str>>>,
     /// Its state. Only [`crate::admin::operator::Operator`] changes it.
     pub standing: Mutex<Standing>,
     /// The streams that it gets.
@@ -91,6 +94,26 @@ impl Server {
     pub fn address(&self) -> ServerAddress {
         let address = self.address.read();
         address.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The host name that it stands for now: that of its line, or of the SRV record that it has.
+    #[must_use]
+    pub fn fqdn(&self) -> Option<Arc<str>> {
+        let fqdn = self.fqdn.read();
+        fqdn.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The service whose records it gets, as `_service._protocol.domain`.
+    #[must_use]
+    pub fn srv_record(&self) -> Option<Arc<str>> {
+        match &self.config.naming.host {
+            Some(HostName::Service(name)) => Some(name.clone()),
+            _ => None,
+        }
+    }
+
+    fn set_fqdn(&self, to: Option<Arc<str>>) {
+        *self.fqdn.write().unwrap_or_else(PoisonError::into_inner) = to;
     }
 }
 
@@ -128,6 +151,7 @@ impl Backend {
                     open: AtomicBool::new(standing.takes().open),
                     standing: Mutex::new(standing),
                     address: RwLock::new(server.address.clone()),
+                    fqdn: RwLock::new(server.naming.fqdn()),
                     rate: SessionRate::default(),
                     counters: Counters::default(),
                     index,

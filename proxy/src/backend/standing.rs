@@ -193,6 +193,7 @@ impl Standing {
         if health.track.as_ref().is_some_and(|track| track.disabled) {
             admin |= Admin::INHERITED_MAINT;
         }
+        admin.set(Admin::RESOLVER_MAINT, config.naming.unresolved);
         let slow_start = health.slow_start.unwrap_or_default().as_millis();
         let mut standing = Self {
             op: Op::Running,

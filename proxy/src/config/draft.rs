@@ -13,6 +13,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::lexer::Word;
+use super::model::names::Resolvers;
 use super::model::remote::Agent;
 use super::model::{
     Bind, Global, LogTarget, Mode, OffloadAfter, OffloadMode, Position, Server, SocketOptions,
@@ -34,6 +35,7 @@ pub(crate) struct Draft {
     /// Every `defaults` section, in order; the last one serves the proxies that name none.
     pub(crate) defaults: Vec<Proxy>,
     pub(crate) proxies: Vec<Proxy>,
+    pub(crate) resolvers: Vec<Resolvers>,
 }
 
 /// The sections that describe proxies.
@@ -105,6 +107,8 @@ pub(crate) struct ServerLine {
     pub(crate) verify_by_default: bool,
     /// `track`.
     pub(crate) track: Option<Word>,
+    /// `resolvers`: the section that it names.
+    pub(crate) resolvers: Option<Word>,
 }
 
 /// What a proxy takes over from its `defaults`.

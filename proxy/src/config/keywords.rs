@@ -7,7 +7,7 @@ mod global;
 mod parameters;
 mod proxy;
 
-pub(crate) use global::{AGENT, GLOBAL, SECTIONS, STATS_SOCKET};
+pub(crate) use global::{AGENT, GLOBAL, RESOLVERS, SECTIONS, STATS_SOCKET};
 pub(crate) use parameters::{BIND, BIND_OPTIONS, SERVER, SERVER_OPTIONS};
 pub(crate) use proxy::{ACTION, BALANCE, OPTION, PROXY, TIMEOUT};
 
@@ -162,6 +162,7 @@ mod tests {
             SECTIONS,
             AGENT,
             GLOBAL,
+            RESOLVERS,
             PROXY,
             OPTION,
             TIMEOUT,

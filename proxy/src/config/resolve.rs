@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::checks;
 use super::compile;
 use super::diagnostic::{Diagnostics, Severity};
+use super::draft::names;
 use super::draft::rules::{RuleKind, RuleLine};
 use super::draft::{Draft, Kind, LogLine, Proxy, ServerLine};
 use super::keywords;
 use super::lexer::Word;
+use super::lookups::Lookups;
 use super::model::balance::Balance;
 use super::model::{
     Backend, BackendId, BindAddress, Config, Frontend, LogOptions, LogTarget, Mode, Server,
@@ -17,7 +19,13 @@ use super::model::{
 };
 
 /// Resolves names and splits every `listen`. The result counts only if nothing is an error.
-pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
+pub(crate) fn resolve(
+    mut draft: Draft,
+    lookups: &dyn Lookups,
+    diagnostics: &mut Diagnostics,
+) -> Config {
+    names::add_implicit(&mut draft, lookups);
+    check_resolvers(&draft, diagnostics);
     check_defaults(&draft, diagnostics);
     check_ids(&draft, diagnostics);
     check_http_checks(&draft, diagnostics);
@@ -44,13 +52,18 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
             check_proxy(proxy, &backends, diagnostics);
             check_sources(proxy, diagnostics);
             check_verification(proxy, draft.tls.trust_servers, diagnostics);
+            names::check(&draft.resolvers, proxy, diagnostics);
         }
         let log = log_options(proxy, &draft.global.logs);
         let own = matches!(proxy.kind, Kind::Listen | Kind::Agent)
             .then_some(BackendId(config.backends.len()));
         if proxy.kind.has_back() {
             let servers = proxy.servers.iter();
-            let servers = servers.map(|line| server(line, draft.tls.trust_servers));
+            let servers = servers.map(|line| {
+                let mut server = server(line, draft.tls.trust_servers);
+                names::link(&draft.resolvers, line, &mut server);
+                server
+            });
             let mut backend = backend(proxy, servers.collect(), log.clone());
             backend.number = number;
             backend.rules = backs.next().unwrap_or_default();
@@ -78,6 +91,7 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
         diagnostics,
     );
     config.global = draft.global;
+    config.resolvers = draft.resolvers;
     config
 }
 
@@ -122,6 +136,21 @@ fn numbers(proxies: &[Proxy]) -> Vec<u32> {
         number
     };
     proxies.iter().map(number).collect()
+}
+
+/// Warns about sections that nobody can be asked by.
+fn check_resolvers(draft: &Draft, diagnostics: &mut Diagnostics) {
+    for section in &draft.resolvers {
+        if section.nameservers.is_empty() {
+            diagnostics.warning(
+                &section.position,
+                format!(
+                    "resolvers '{}' has no nameservers configured!",
+                    section.name
+                ),
+            );
+        }
+    }
 }
 
 fn check_ids(draft: &Draft, diagnostics: &mut Diagnostics) {

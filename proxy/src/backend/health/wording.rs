@@ -13,7 +13,7 @@ pub const LEVEL_EMERGENCY: u8 = 0;
 pub const LEVEL_ALERT: u8 = 1;
 
 /// Which server a line is about.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Title<'a> {
     /// Its backend.
     pub backend: &'a str,
@@ -24,7 +24,7 @@ pub struct Title<'a> {
     /// The server that it tracks, `backend/server`.
     pub tracks: Option<&'a str>,
     /// The host name that its address comes from.
-    pub host: Option<&'a str>,
+    pub host: Option<std::sync::Arc<str>>,
 }
 
 impl fmt::Display for Title<'_> {
@@ -46,6 +46,7 @@ impl Title<'_> {
 
     fn host(&self) -> String {
         self.host
+            .as_ref()
             .map_or_else(String::new, |host| format!(" ('{host}')"))
     }
 }

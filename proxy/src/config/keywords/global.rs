@@ -6,9 +6,15 @@ use super::Scope;
 pub(crate) const SECTIONS: Scope = Scope {
     place: "out of section",
     ours: &[
-        "global", "defaults", "frontend", "backend", "listen", "agent",
+        "global",
+        "defaults",
+        "frontend",
+        "backend",
+        "listen",
+        "agent",
+        "resolvers",
     ],
-    not_yet: &["peers", "resolvers", "mailers", "ring", "log-forward"],
+    not_yet: &["peers", "mailers", "ring", "log-forward"],
     http: &["userlist", "cache", "http-errors", "fcgi-app"],
     machinery: &["program"],
     removed: &[],
@@ -18,6 +24,23 @@ pub(crate) const SECTIONS: Scope = Scope {
 pub(crate) const AGENT: Scope = Scope {
     place: "in 'agent' section",
     ours: &["allow", "ca-file"],
+    not_yet: &[],
+    http: &[],
+    machinery: &[],
+    removed: &[],
+};
+
+/// Keywords of the `resolvers` section.
+pub(crate) const RESOLVERS: Scope = Scope {
+    place: "in 'resolvers' section",
+    ours: &[
+        "accepted_payload_size",
+        "hold",
+        "nameserver",
+        "parse-resolv-conf",
+        "resolve_retries",
+        "timeout",
+    ],
     not_yet: &[],
     http: &[],
     machinery: &[],

@@ -109,6 +109,7 @@ fn server(
         server,
         track: None,
         verify_by_default: false,
+        resolvers: None,
     }
 }
 

@@ -13,11 +13,13 @@ mod monitor;
 mod offload;
 mod options;
 mod proxy;
+mod resolvers;
 mod rules;
 mod server;
 mod server_check;
 mod server_limits;
 mod server_names;
+mod server_template;
 mod server_tls;
 mod source;
 mod stick_table;
@@ -27,6 +29,7 @@ mod tls;
 
 pub(crate) use log::level as log_level;
 pub(crate) use log_format::compile as compile_formats;
+pub(crate) use resolvers::system_nameservers;
 
 use std::sync::Arc;
 
@@ -137,6 +140,8 @@ enum Section {
     Defaults,
     /// The last element of [`Draft::proxies`].
     Proxy,
+    /// The last element of [`Draft::resolvers`].
+    Resolvers,
     /// A section that was refused as a whole: its lines would only repeat that.
     Refused,
 }
@@ -253,6 +258,10 @@ impl Parser<'_> {
                 Some(defaults) => proxy::line(args, modifier, defaults, context),
                 None => Ok(()),
             },
+            Section::Resolvers => match self.draft.resolvers.last_mut() {
+                Some(section) => resolvers::line(args, section, context),
+                None => Ok(()),
+            },
             Section::Proxy => match self.draft.proxies.last_mut() {
                 Some(proxy) if proxy.kind == Kind::Agent => {
                     agent::line(args, modifier, proxy, context)
@@ -268,6 +277,7 @@ impl Parser<'_> {
         let belongs: Vec<&str> = [
             ("global", &keywords::GLOBAL),
             ("defaults", &keywords::PROXY),
+            ("resolvers", &keywords::RESOLVERS),
         ]
         .iter()
         .filter(|(_, scope)| scope.knows(name))
@@ -295,6 +305,10 @@ impl Parser<'_> {
             "frontend" => Kind::Frontend,
             "backend" => Kind::Backend,
             "listen" => Kind::Listen,
+            "resolvers" => {
+                self.section = Section::Resolvers;
+                return resolvers::open(args, &mut self.draft);
+            }
             "agent" => {
                 self.section = Section::Proxy;
                 return agent::open(args, &mut self.draft, &mut self.context);

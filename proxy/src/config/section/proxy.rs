@@ -10,7 +10,7 @@ use super::super::lexer::Word;
 use super::super::units;
 use super::{
     Args, Context, Modifier, balance, bind, log, log_format, monitor, offload, options, rules,
-    server, source, stick_table, tcp_check, timeouts,
+    server, server_template, source, stick_table, tcp_check, timeouts,
 };
 
 /// The half of a proxy that a keyword is for.
@@ -205,6 +205,7 @@ pub(crate) fn line(
             bind::line(args, proxy, context)
         }
         "server" => server::line(args, proxy, context),
+        "server-template" => server_template::line(args, proxy, context),
         "default-server" => server::defaults(args, proxy, context),
         "timeout" => timeouts::line(args, proxy, context),
         "option" => options::line(args, modifier, proxy, context),

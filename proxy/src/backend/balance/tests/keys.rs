@@ -8,7 +8,7 @@ use bumpalo::Bump;
 use super::*;
 use crate::rules::scene::{Census, Millis, Place, Scene};
 use crate::rules::table::Tables;
-use crate::rules::vars::Vars;
+use crate::rules::vars::{ProcessVars, Variables, Vars};
 
 #[derive(Debug)]
 struct Nothing;
@@ -18,13 +18,14 @@ impl Census for Nothing {}
 /// The key of a client from this address.
 fn key_of(lines: &str, source: Option<&str>) -> Option<Vec<u8>> {
     let (arena, tables, vars) = (Bump::new(), Tables::default(), RefCell::<Vars>::default());
+    let shared = ProcessVars::default();
     let scene = Scene {
         now: Millis(0),
         arena: &arena,
         random: 0,
         last_look: true,
         source: source.map(|source| source.parse::<SocketAddr>().unwrap()),
-        destination: None,
+        new_destination: None,
         client_tcp: None,
         frontend: Place {
             index: 0,
@@ -39,7 +40,7 @@ fn key_of(lines: &str, source: Option<&str>) -> Option<Vec<u8>> {
         response: None,
         tracked: [None; 3],
         tables: &tables,
-        vars: &vars,
+        vars: Variables::new(&vars, &shared),
         census: &Nothing,
     };
     key::key(&settings(lines), &scene).map(<[u8]>::to_vec)
