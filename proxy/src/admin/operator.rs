@@ -264,7 +264,7 @@ impl Operator {
                 return;
             };
             let line = (logs_checks && finding.told)
-                .then(|| wording::check(title(backend, server), which, probe, standing.weight));
+                .then(|| wording::check(&title(backend, server), which, probe, standing.weight));
             // A check that has a line of its own is not told again.
             let told = logs_checks || server.config.health.track.is_some();
             let cause = if told {
@@ -364,7 +364,7 @@ impl Operator {
         let standing = standing(server).clone();
         for news in &effects.news {
             let title = title(backend, server);
-            let (level, line) = wording::change(title, *news, &standing, cause, left);
+            let (level, line) = wording::change(&title, *news, &standing, cause, left);
             self.tell(at.backend, level, line);
         }
     }
@@ -390,6 +390,7 @@ impl Operator {
         match (before == (0, 0), after == (0, 0)) {
             (false, true) => {
                 availability.down = true;
+                backend.counters.went_down.one();
                 availability.changed = now;
                 backend.counters.went_down.one();
                 let line = wording::no_server(telling.kind, &backend.config.name);

@@ -182,9 +182,9 @@ impl Termination {
     /// The client waited too long for another attempt.
     pub const CLIENT_IDLE_RETRYING: Self = Self('c', 'C');
     /// The server was marked down, and its streams are not to outlive that.
-    pub const SERVER_DOWN: Self = Self('D', 'D');
+    pub const SERVER_DOWN: Self = Self('D', '-');
     /// A server of the main group came back, and backup servers' streams are to move.
-    pub const BACKUP_LEFT: Self = Self('U', 'D');
+    pub const BACKUP_LEFT: Self = Self('U', '-');
     /// The client left during the connection to the server.
     pub const CLIENT_GONE_CONNECTING: Self = Self('C', 'C');
     /// The proxy itself ended it: it was stopped.

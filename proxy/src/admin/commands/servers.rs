@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{Answer, Severity, Words};
 use crate::admin::operator::{Change, Operator};
 use crate::backend::Server;
-use crate::backend::standing::{Admin, Op};
+use crate::backend::standing::{Admin, Op, Which};
 use crate::config::model::{ServerAddress, ServerPort};
 use crate::stream::living::ServerAt;
 use crate::worker::Shared;
@@ -33,6 +33,10 @@ enum What {
     Weight(Weight),
     Address(IpAddr, Option<Port>),
     Health(Op),
+    /// In the place of its agent.
+    Agent(Op),
+    /// One of its checks is made, or not.
+    Checks(Which, bool),
     /// Most streams; `None`: any number.
     Limit(Option<u32>),
     /// Nothing: this is said, if there is such a server.
@@ -87,6 +91,24 @@ pub(super) fn disable(words: &Words) -> Parsed {
     change(words, What::Maintenance)
 }
 
+/// `enable` or `disable` of `health` or `agent`.
+fn checks(words: &Words, enabled: bool) -> Parsed {
+    let which = if words.get(1) == "agent" {
+        Which::Agent
+    } else {
+        Which::Server
+    };
+    change(words, What::Checks(which, enabled))
+}
+
+pub(super) fn enable_checks(words: &Words) -> Parsed {
+    checks(words, true)
+}
+
+pub(super) fn disable_checks(words: &Words) -> Parsed {
+    checks(words, false)
+}
+
 pub(super) fn set_weight(words: &Words) -> Parsed {
     let name = name(words.get(2))?;
     let what = What::Weight(weight(words.get(3))?);
@@ -125,7 +147,16 @@ pub(super) fn set_server(words: &Words) -> Parsed {
                 ));
             }
         }),
-        "agent" | "agent-send" => What::Nothing(
+        "agent" => What::Agent(match argument {
+            "up" => Op::Running,
+            "down" => Op::Stopped,
+            _ => {
+                return Err(Answer::error(
+                    "'set server <srv> agent' expects 'up' or 'down'.\n",
+                ));
+            }
+        }),
+        "agent-send" => What::Nothing(
             Severity::Error,
             "agent checks are not enabled on this server.\n",
         ),
@@ -287,6 +318,30 @@ impl Command {
             What::Health(op) => {
                 let why = "changed from CLI".to_owned();
                 (Change::Op { op, why }, None)
+            }
+            What::Agent(op) => {
+                if server.config.health.agent.is_none() {
+                    return Answer::error("agent checks are not enabled on this server.\n");
+                }
+                let why = "changed from CLI".to_owned();
+                (Change::AgentOp { op, why }, None)
+            }
+            What::Checks(which, enabled) => {
+                let health = &server.config.health;
+                let (there, lacking) = match which {
+                    Which::Server => (
+                        health.check.is_some(),
+                        "Health checks are not configured on this server, cannot enable.\n",
+                    ),
+                    Which::Agent => (
+                        health.agent.is_some(),
+                        "Agent was not configured on this server, cannot enable.\n",
+                    ),
+                };
+                if enabled && !there {
+                    return Answer::error(lacking);
+                }
+                (Change::Checks(which, enabled), None)
             }
             What::Address(ip, port) => match moved(server, ip, port) {
                 (Some(to), said) => (Change::Address(to, BY), Some(said)),

@@ -123,13 +123,24 @@ fn state_line(backend: &Backend, server: &Server, now: u64) -> String {
     let (address, port) = place(server);
     // As HAProxy says of servers without checks: status 1 (none), result 0 (none), health as if
     // they had just come up, or none and checks paused where the line says `disabled`.
-    let (health, checking) = if server.config.disabled {
-        (0, 8)
-    } else {
-        (2, 0)
+    let (status, result, health, checking) = match &standing.check {
+        Some(check) => (
+            check.verdict.status as u8,
+            check.result(),
+            check.meter.health(),
+            // The last bit that is told is that of a pause.
+            check.state() & 0x0f,
+        ),
+        None if server.config.disabled => (1, 0, 0, 8),
+        None => (1, 0, 2, 0),
     };
+    let agent = standing
+        .agent
+        .as_ref()
+        .map_or(0, |agent| agent.state() & 0x1f);
+    let name = |name: Option<Arc<str>>| name.unwrap_or_else(|| "-".into());
     format!(
-        "{} {} {} {} {address} {} {} {} {} {} 1 0 {health} {checking} 0 {} {} - {port} - {} 0 - - 0\n",
+        "{} {} {} {} {address} {} {} {} {} {} {status} {result} {health} {checking} {agent} {} {} {} {port} {} {} 0 - - 0\n",
         backend.config.number,
         backend.config.name,
         server.id,
@@ -141,6 +152,8 @@ fn state_line(backend: &Backend, server: &Server, now: u64) -> String {
         now.saturating_sub(standing.changed.0) / 1000,
         u8::from(backend.config.id.is_some()),
         u8::from(server.config.id.is_some()),
+        name(server.fqdn()),
+        name(server.srv_record()),
         u8::from(server.tls.is_some()),
     )
 }

@@ -78,7 +78,7 @@ impl Query {
             },
         };
         let counted = self.hide_down || self.hide_maintained;
-        let rows = take::rows(shared, level >= StatsLevel::Operator, counted);
+        let rows = take::rows(operator, level >= StatsLevel::Operator, counted);
         let rows: Vec<Row> = rows
             .into_iter()
             .filter(|row| self.shows(row, proxy))

@@ -2,6 +2,8 @@
 //! HAProxy does for `mode tcp`.
 
 use super::{Kind, Row, Value};
+use crate::backend::health::meter::Meter;
+use crate::backend::health::status::Verdict;
 use crate::observe::counters::Counters;
 
 /// A frontend, as it was read.
@@ -64,7 +66,62 @@ pub struct ServerFacts<'a> {
     pub since_session: Option<u64>,
     /// Where it is; `None`: not for these eyes.
     pub address: Option<String>,
+    /// How warm it is, percent; `None`: it is warm.
+    pub warm: Option<u8>,
+    /// The server that it tracks.
+    pub tracked: Option<&'a str>,
+    /// Whether streams are observed.
+    pub observed: bool,
+    /// How long it was down, seconds; `None`: nobody looks.
+    pub downtime: Option<u64>,
+    /// What its check and its agent found; `None`: there is none, or it is not made.
+    pub probes: [Option<ProbeFacts>; 2],
 }
+
+/// A check, as it was read.
+#[derive(Debug)]
+pub struct ProbeFacts {
+    /// What it found last.
+    pub verdict: Verdict,
+    /// `rise`, `fall`, and how far the server is.
+    pub meter: Meter,
+}
+
+/// The columns of a check.
+struct ProbeColumns {
+    status: &'static str,
+    code: &'static str,
+    duration: &'static str,
+    description: &'static str,
+    last: &'static str,
+    rise: &'static str,
+    fall: &'static str,
+    health: &'static str,
+}
+
+/// Those of a server's check and of its agent.
+const PROBES: [ProbeColumns; 2] = [
+    ProbeColumns {
+        status: "check_status",
+        code: "check_code",
+        duration: "check_duration",
+        description: "check_desc",
+        last: "last_chk",
+        rise: "check_rise",
+        fall: "check_fall",
+        health: "check_health",
+    },
+    ProbeColumns {
+        status: "agent_status",
+        code: "agent_code",
+        duration: "agent_duration",
+        description: "agent_desc",
+        last: "last_agt",
+        rise: "agent_rise",
+        fall: "agent_fall",
+        health: "agent_health",
+    },
+];
 
 /// A backend, as it was read.
 #[derive(Debug)]
@@ -91,6 +148,10 @@ pub struct BackendFacts<'a> {
     pub main_servers: u64,
     /// Its backup servers that take streams.
     pub backup_servers: u64,
+    /// Times that it had no server left.
+    pub downs: u64,
+    /// How long it had none, seconds.
+    pub downtime: u64,
     /// Since it last changed, seconds.
     pub since_change: u64,
     /// Sessions in the last second.
@@ -199,6 +260,23 @@ impl Filler {
         }
     }
 
+    fn probe(&mut self, probe: &ProbeFacts, columns: &ProbeColumns) {
+        let verdict = &probe.verdict;
+        self.text(columns.status, "MOP", verdict.status.code());
+        if verdict.status.has_code() {
+            self.u32(columns.code, "MOP", verdict.code.into());
+        }
+        if let Some(duration) = verdict.duration {
+            let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+            self.0.put(columns.duration, "MDP", Value::U64(millis));
+        }
+        self.text(columns.description, "MOP", verdict.status.text());
+        self.text(columns.last, "MOP", &verdict.info);
+        self.u32(columns.rise, "CGS", probe.meter.rise().into());
+        self.u32(columns.fall, "CGS", probe.meter.fall().into());
+        self.u32(columns.health, "CGS", probe.meter.health().into());
+    }
+
     fn tls(&mut self) {
         for column in TLS {
             self.count(column, 0);
@@ -286,7 +364,26 @@ pub fn server(facts: &ServerFacts<'_>) -> Row {
     row.u32("weight", "MaP", facts.weight.into());
     row.u32("act", "SGP", u64::from(!facts.backup));
     row.u32("bck", "SGP", u64::from(facts.backup));
+    if facts.observed {
+        row.count("hanafail", counters.observed_failures.get());
+    }
+    if let Some(downtime) = facts.downtime {
+        row.count("chkfail", counters.failed_checks.get());
+        row.count("chkdown", counters.went_down.get());
+        row.u32("downtime", "MCP", downtime);
+    }
     row.u32("lastchg", "MAP", facts.since_change);
+    if let Some(warm) = facts.warm {
+        row.u32("throttle", "MaP", warm.into());
+    }
+    if let Some(tracked) = facts.tracked {
+        row.text("tracked", "CNS", tracked);
+    }
+    for (probe, columns) in facts.probes.iter().zip(&PROBES) {
+        if let Some(probe) = probe {
+            row.probe(probe, columns);
+        }
+    }
     if let Some(most) = facts.most_queued {
         row.u32("qlimit", "CLS", most as u64);
     }
@@ -344,10 +441,10 @@ pub fn backend(facts: &BackendFacts<'_>) -> Row {
     row.u32("weight", "MaP", facts.weight);
     row.gauge("act", facts.main_servers);
     row.gauge("bck", facts.backup_servers);
-    row.count("chkdown", 0);
+    row.count("chkdown", facts.downs);
     row.u32("lastchg", "MAP", facts.since_change);
     if facts.servers > 0 {
-        row.u32("downtime", "MCP", 0);
+        row.u32("downtime", "MCP", facts.downtime);
     }
     row.identity(facts.number, 0);
     row.count("lbtot", counters.balanced.get());
@@ -446,6 +543,11 @@ mod tests {
             rate: 0,
             since_session: None,
             address: address.map(str::to_owned),
+            warm: None,
+            tracked: None,
+            observed: false,
+            downtime: None,
+            probes: [None, None],
         };
         let row = || server(&facts(Some("192.0.2.1:80"), Some(4)));
         let table = [
@@ -503,6 +605,8 @@ mod tests {
             servers: 1,
             main_servers: 1,
             backup_servers: 0,
+            downs: 0,
+            downtime: 0,
             since_change: 0,
             rate: 0,
             since_session: Some(4),

@@ -3,9 +3,10 @@
 use std::sync::PoisonError;
 
 use super::Row;
-use super::fill::{self, BackendFacts, FrontendFacts, ServerFacts};
+use super::fill::{self, BackendFacts, FrontendFacts, ProbeFacts, ServerFacts};
 use crate::admin::commands;
-use crate::backend::standing::{Admin, Op, Standing};
+use crate::admin::operator::{Availability, Operator};
+use crate::backend::standing::{Admin, Op, Standing, Which};
 use crate::backend::{Backend, Server};
 use crate::config::model::Mode;
 use crate::observe::counters::Counters;
@@ -35,7 +36,8 @@ pub fn proxy_number(shared: &Shared, text: &str) -> Option<u32> {
 /// `full`: what only operators may see is in them; `counted`: a backend's status says how many of
 /// its servers are up.
 #[must_use]
-pub fn rows(shared: &Shared, full: bool, counted: bool) -> Vec<Row> {
+pub fn rows(operator: &Operator, full: bool, counted: bool) -> Vec<Row> {
+    let shared = &*operator.shared;
     let now = shared.clock.now();
     // Both lists are in the order of the file, and a `listen` is in both.
     let mut frontends = shared.frontends.iter().peekable();
@@ -49,7 +51,8 @@ pub fn rows(shared: &Shared, full: bool, counted: bool) -> Vec<Row> {
         }) {
             rows.extend(frontend_row(frontend, shared, now));
         }
-        rows.extend(backend_rows(backend, full, counted, now));
+        let availability = operator.availability(backend.index);
+        rows.extend(backend_rows(backend, availability, full, counted, now));
     }
     rows.extend(frontends.filter_map(|frontend| frontend_row(frontend, shared, now)));
     rows
@@ -74,7 +77,13 @@ fn frontend_row(frontend: &FrontendState, shared: &Shared, now: Millis) -> Optio
     })
 }
 
-fn backend_rows(backend: &Backend, full: bool, counted: bool, now: Millis) -> Vec<Row> {
+fn backend_rows(
+    backend: &Backend,
+    availability: Availability,
+    full: bool,
+    counted: bool,
+    now: Millis,
+) -> Vec<Row> {
     let config = &backend.config;
     if config.disabled {
         return Vec::new();
@@ -122,7 +131,9 @@ fn backend_rows(backend: &Backend, full: bool, counted: bool, now: Millis) -> Ve
         servers: servers.len(),
         main_servers: main as u64,
         backup_servers: backups as u64,
-        since_change: now.0 / 1000,
+        downs: backend.counters.went_down.get(),
+        downtime: availability.downtime(now) / 1000,
+        since_change: now.0.saturating_sub(availability.changed.0) / 1000,
         rate: backend.rate.get(now),
         since_session: since_session(&backend.counters, now),
         balance: full.then(|| config.balance.name()),
@@ -147,6 +158,8 @@ fn server_row(
         _ => config.maxconn,
     };
     let maintained = standing.admin.intersects(Admin::MAINT);
+    let checks = [&standing.check, &standing.agent].into_iter().flatten();
+    let is_checked = checks.clone().any(|probe| probe.enabled) || config.health.track.is_some();
     fill::server(&ServerFacts {
         backend: &backend.config.name,
         backend_number: backend.config.number,
@@ -157,7 +170,7 @@ fn server_row(
         active: server.active.get(),
         most,
         most_queued: config.maxqueue,
-        status: status(standing).to_owned(),
+        status: status(server, standing),
         maintained,
         down: !maintained && standing.op == Op::Stopped,
         weight: standing.weight,
@@ -166,6 +179,17 @@ fn server_row(
         rate: server.rate.get(now),
         since_session: since_session(&server.counters, now),
         address: full.then(|| commands::address_text(server)),
+        warm: (standing.op == Op::Starting).then(|| standing.takes().warm),
+        tracked: config.health.track.as_ref().map(|track| &*track.name),
+        observed: server.observer.is_some(),
+        downtime: is_checked.then(|| standing.downtime(now) / 1000),
+        probes: [Which::Server, Which::Agent].map(|which| {
+            let probe = standing.probe(which).filter(|probe| probe.runs())?;
+            Some(ProbeFacts {
+                verdict: probe.verdict.clone(),
+                meter: probe.meter,
+            })
+        }),
     })
 }
 
@@ -174,21 +198,45 @@ fn standing(server: &Server) -> Standing {
     standing.unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// HAProxy's words for a server without checks.
-fn status(standing: &Standing) -> &'static str {
+/// HAProxy's words for a server's state.
+fn status(server: &Server, standing: &Standing) -> String {
     let admin = standing.admin;
+    let track = server.config.health.track.as_ref();
     if admin.contains(Admin::RESOLVER_MAINT) {
-        return "MAINT (resolution)";
+        return "MAINT (resolution)".to_owned();
+    }
+    if admin.contains(Admin::INHERITED_MAINT) && !admin.contains(Admin::FORCED_MAINT) {
+        let leader = track.map_or("", |track| &*track.name);
+        return format!("MAINT (via {leader})");
     }
     if admin.intersects(Admin::MAINT) {
-        return "MAINT";
+        return "MAINT".to_owned();
     }
-    match standing.op {
-        Op::Stopped => "DOWN",
-        Op::Stopping => "NOLB",
-        Op::Starting | Op::Running if admin.intersects(Admin::DRAIN) => "DRAIN",
-        Op::Starting | Op::Running => "no check",
+    let check = standing.check.as_ref().filter(|check| check.enabled);
+    let agent = standing.agent.as_ref().filter(|agent| agent.enabled);
+    // How far it is from changing sides, where it has begun to.
+    let way = |settled: bool| match check.map(|check| check.meter.position()) {
+        Some((at, of)) if !settled => format!(" {at}/{of}"),
+        _ => String::new(),
+    };
+    let is_full = check.is_none_or(|check| check.meter.is_full());
+    if standing.op == Op::Stopped {
+        if agent.is_some_and(|agent| !agent.meter.is_up()) {
+            return "DOWN (agent)".to_owned();
+        }
+        let cold = check.is_none_or(|check| check.meter.health() == 0);
+        return format!("DOWN{}", way(cold));
     }
+    if admin.intersects(Admin::DRAIN) {
+        return "DRAIN".to_owned();
+    }
+    if standing.op == Op::Stopping {
+        return format!("NOLB{}", way(is_full));
+    }
+    if check.is_none() && agent.is_none() && track.is_none() {
+        return "no check".to_owned();
+    }
+    format!("UP{}", way(is_full))
 }
 
 fn since_session(counters: &Counters, now: Millis) -> Option<u64> {

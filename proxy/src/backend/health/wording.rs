@@ -80,7 +80,7 @@ pub struct Left {
 /// The line for a change, with its level.
 #[must_use]
 pub fn change(
-    title: Title<'_>,
+    title: &Title<'_>,
     news: News,
     standing: &Standing,
     cause: &Cause,
@@ -203,7 +203,7 @@ fn add_left(text: &mut String, standing: &Standing, left: Left) {
 }
 
 /// Why, of an operational state.
-fn operational(title: Title<'_>, cause: &Cause) -> String {
+fn operational(title: &Title<'_>, cause: &Cause) -> String {
     match cause {
         Cause::Check(verdict) => reason(verdict),
         Cause::Words(words) if !words.is_empty() => format!(", {words}"),
@@ -212,7 +212,7 @@ fn operational(title: Title<'_>, cause: &Cause) -> String {
 }
 
 /// Why, of an administrative state; `forced`: the bit that says that it is nobody else's.
-fn administrative(title: Title<'_>, standing: &Standing, cause: &Cause, forced: Admin) -> String {
+fn administrative(title: &Title<'_>, standing: &Standing, cause: &Cause, forced: Admin) -> String {
     let mut text = match cause {
         Cause::Words(words) if !words.is_empty() => format!(" ({words})"),
         _ => String::new(),
@@ -253,7 +253,7 @@ fn escape(text: &str) -> String {
 
 /// The line for a check, where checks are logged.
 #[must_use]
-pub fn check(title: Title<'_>, which: Which, probe: &Probe, weight: u16) -> String {
+pub fn check(title: &Title<'_>, which: Which, probe: &Probe, weight: u16) -> String {
     let verdict = &probe.verdict;
     let kind = match which {
         Which::Server => "Health",
