@@ -9,7 +9,7 @@ use underpass_tests::{
     daemon,
     failures::{
         self, Plan,
-        tally::{Tally, noise, worse},
+        tally::{Tally, expected, noise, worse},
         visitors::Outcome,
     },
 };
@@ -274,11 +274,11 @@ fn table(report: &Report, balance: Option<&str>, text: &mut String) {
         table_row(text, &row);
     }
     let [ours, theirs] = sums;
+    let in_as_many = expected(theirs.errors(), &ours, &theirs);
     let mut verdict = format!(
-        "\nUnderpass has {} errors, haproxy {}; up to {} more are noise.",
+        "\nUnderpass has {} errors, haproxy {in_as_many} in as many requests; up to {} more are noise.",
         ours.errors(),
-        theirs.errors(),
-        noise(ours.errors(), theirs.errors())
+        noise(ours.errors(), in_as_many)
     );
     if theirs.errors() > 0 {
         let ratio = per_thousand(&ours) / per_thousand(&theirs);
@@ -353,7 +353,9 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("- roundrobin: errors: 200, against 100 and 51 for noise"),
+            text.contains(
+                "- roundrobin: errors: 200, against 100 in as many requests and 51 for noise"
+            ),
             "{text}"
         );
         let text = render(&report(vec![

@@ -26,7 +26,7 @@ const STREAM: &[u8] = b"<134>";
 const LOOK: Duration = Duration::from_millis(200);
 
 /// For how long nothing must come until all lines are there, and how long that may take.
-const QUIET: Duration = Duration::from_millis(20);
+const QUIET: Duration = Duration::from_millis(50);
 const BOUND: Duration = Duration::from_secs(5);
 
 /// The receiver. It ends when this is dropped.

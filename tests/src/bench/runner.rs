@@ -238,6 +238,10 @@ impl Runner {
         let before = CpuTimes::now()?;
         let outcome = self.load(site, workload, contestant, self.seconds)?;
         let cpu = CpuTimes::now()?.since(&before);
+        if let Some(sink) = sink {
+            // Streams that are still ending are not logged by a proxy that is told to stop.
+            sink.settled()?;
+        }
         drop(service);
         streams += workload.streams(&outcome);
         let logged = match (sink, lines_before) {

@@ -88,6 +88,10 @@ impl Visit {
         let mut stream = match TcpStream::connect_timeout(&proxy, PATIENCE) {
             Ok(stream) => stream,
             Err(error) if error.kind() == ErrorKind::TimedOut => return Outcome::TimedOut,
+            // It was taken, and reset before this client had a look.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                return Outcome::ResetBefore;
+            }
             Err(_) => return Outcome::Refused,
         };
         // Should the proxy have reset it already, reading tells.
