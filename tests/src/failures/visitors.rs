@@ -94,8 +94,8 @@ impl Visit {
             }
             Err(_) => return Outcome::Refused,
         };
-        // Should the proxy have reset it already, reading tells.
-        let _ = stream.write_all(&question(self.seed, self.length));
+        // Whoever learns of a reset by writing does not learn of it again by reading: that gives an end.
+        let is_reset = stream.write_all(&question(self.seed, self.length)).is_err();
         let pattern = Pattern::new(self.seed);
         let mut received = 0;
         let mut buffer = [0; 16 * 1024];
@@ -106,8 +106,14 @@ impl Visit {
             }
             match stream.read(&mut buffer) {
                 Ok(0) if received == self.length => return Outcome::Complete,
-                Ok(0) if received == 0 => return Outcome::EndedBefore,
-                Ok(0) => return Outcome::Truncated,
+                Ok(0) => {
+                    return match (is_reset, received) {
+                        (true, 0) => Outcome::ResetBefore,
+                        (true, _) => Outcome::ResetMidway,
+                        (false, 0) => Outcome::EndedBefore,
+                        (false, _) => Outcome::Truncated,
+                    };
+                }
                 Ok(count) => {
                     let wrong = pattern.check(received, &buffer[..count]).is_err();
                     received += count as u64;
@@ -179,4 +185,54 @@ fn one(proxy: SocketAddr, plan: &Plan, number: u32, begin: Instant) -> Tally {
         tally.count(visit.make(proxy));
     }
     tally
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use socket2::SockRef;
+
+    use super::*;
+    use crate::failures::servers::QUESTION;
+
+    /// How a visit goes to one who sends these bytes, and then ends or resets.
+    fn visit(bytes: &'static [u8], reset: bool) -> Outcome {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; QUESTION]).unwrap();
+            stream.write_all(bytes).unwrap();
+            if reset {
+                // What is sent and not yet received may be lost by a reset.
+                let mut room = [0; 1];
+                stream
+                    .set_read_timeout(Some(Duration::from_millis(50)))
+                    .unwrap();
+                let _ = stream.read(&mut room);
+                SockRef::from(&stream)
+                    .set_linger(Some(Duration::ZERO))
+                    .unwrap();
+            }
+        });
+        let outcome = Visit { seed: 5, length: 4 }.make(address);
+        server.join().unwrap();
+        outcome
+    }
+
+    #[test]
+    fn every_way_to_miss_an_answer_is_told_apart() {
+        let mut right = [0; 5];
+        Pattern::new(5).fill(0, &mut right);
+        let right: &'static [u8] = right.to_vec().leak();
+        assert_eq!(visit(&right[..4], false), Outcome::Complete);
+        assert_eq!(visit(&right[..4], true), Outcome::ResetMidway);
+        assert_eq!(visit(&right[..3], false), Outcome::Truncated);
+        assert_eq!(visit(&right[..3], true), Outcome::ResetMidway);
+        assert_eq!(visit(b"", false), Outcome::EndedBefore);
+        assert_eq!(visit(b"", true), Outcome::ResetBefore);
+        assert_eq!(visit(right, false), Outcome::Corrupt);
+        assert_eq!(visit(&right[1..5], false), Outcome::Corrupt);
+    }
 }
