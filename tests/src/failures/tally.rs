@@ -47,7 +47,7 @@ impl Tally {
         self.requests() - self.of(Outcome::Complete)
     }
 
-    /// Visits without a single byte of an answer: another server would have given one.
+    /// Visits without a single byte of an answer: mostly, another server would have given one.
     #[must_use]
     pub const fn unanswered(&self) -> u64 {
         self.of(Outcome::Refused)
