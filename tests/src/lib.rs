@@ -8,6 +8,7 @@ pub mod compare;
 pub mod daemon;
 pub mod dns;
 pub mod endpoint;
+pub mod failures;
 pub mod log_lines;
 pub mod netns;
 pub mod openssl;
