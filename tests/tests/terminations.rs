@@ -60,7 +60,7 @@ fn left_in_queue(rig: &Rig) -> &'static str {
 }
 
 /// Lets the flow that was served end, which was none of the test's.
-fn let_go(rig: Rig, client: Peer, server: Peer) {
+fn let_go(rig: Rig, client: &Peer, server: &Peer) {
     client.finish();
     server.expect_eof();
     server.finish();
@@ -235,7 +235,7 @@ fn queue_takes_too_long(layout: Layout, path: Path) {
     let record = rig.record();
     expect_letters(&rig, &record, "sQ");
     assert_eq!(record.server, "<NOSRV>", "{}", record.line);
-    let_go(rig, client, server);
+    let_go(rig, &client, &server);
 }
 
 fn client_leaves_the_queue(layout: Layout, path: Path) {
@@ -245,7 +245,7 @@ fn client_leaves_the_queue(layout: Layout, path: Path) {
     waiting.abort();
     let record = rig.record();
     expect_letters(&rig, &record, left_in_queue(&rig));
-    let_go(rig, client, server);
+    let_go(rig, &client, &server);
 }
 
 fn client_is_idle_in_the_queue(layout: Layout, path: Path) {
@@ -259,7 +259,7 @@ fn client_is_idle_in_the_queue(layout: Layout, path: Path) {
     expect_over(&rig.connect());
     let record = rig.record();
     expect_letters(&rig, &record, "cQ");
-    let_go(rig, client, server);
+    let_go(rig, &client, &server);
 }
 
 /// The queue of the only server that the stream may go to is full.

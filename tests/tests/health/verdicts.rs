@@ -69,7 +69,8 @@ fn compare(cases: &[Checked]) {
         let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
         wait(&mut daemon, "line for every check", |lines| {
             let first = first_lines(lines, &names);
-            (first.len() == names.len() && first.values().all(is_complete)).then_some(first)
+            (first.len() == names.len() && first.values().all(|lines| is_complete(lines)))
+                .then_some(first)
         })
     });
     let [theirs, ours] = found;
@@ -110,7 +111,7 @@ fn first_lines(lines: &[String], names: &[&str]) -> BTreeMap<String, Vec<String>
 }
 
 /// Whether all that can be said was said: of a good server one line, of another one five.
-fn is_complete(lines: &Vec<String>) -> bool {
+fn is_complete(lines: &[String]) -> bool {
     lines[0].contains("succeeded") || lines.len() == 5
 }
 
@@ -245,7 +246,7 @@ fn scripts() {
         checked(
             "statuses-bad",
             "option tcp-check\ntcp-check expect min-recv 2 string world error-status L7STS on-error \"all bad\" comment why",
-            says("world?!"[1..].to_owned()),
+            says(&"world?!"[1..]),
         ),
         checked(
             "statuses-late",
