@@ -16,6 +16,7 @@ use underpass::rules::run::{Reached, Scratch, Setting, Sight};
 use underpass::rules::scene::{Census, Millis, Place};
 use underpass::rules::session::Session;
 use underpass::rules::table::{Table, Tables};
+use underpass::rules::vars::ProcessVars;
 
 /// How long each measurement takes.
 const TIME: Duration = Duration::from_secs(1);
@@ -40,6 +41,7 @@ fn load(rules: &str) -> Config {
 fn measure(rules: &str) -> (f64, u64) {
     let config = load(rules);
     let tables = Tables::new(config.tables.iter().cloned().map(Table::new).collect());
+    let vars = ProcessVars::default();
     let scratch = Scratch::new(1);
     let rules = &config.frontends[0].rules.connection;
     let began = Instant::now();
@@ -56,6 +58,7 @@ fn measure(rules: &str) -> (f64, u64) {
                 },
                 listener: (1, "1"),
                 tables: &tables,
+                vars: &vars,
                 census: &Idle,
             };
             // 65,536 sources in turn, none of them near the one before it.

@@ -14,15 +14,17 @@ use tokio::time::Instant;
 use crate::admin::operator::Operator;
 use crate::admin::{self, socket};
 use crate::backend::Backend;
+use crate::backend::names::state::SectionState;
 use crate::config::model::rules::Target;
 use crate::config::model::{self, BackendId, Config, Frontend, Global, LogTarget, OffloadMode};
 use crate::drain::{self, Control, Phase};
 use crate::net::listen::{self, Listening};
-use crate::observe::log::{LEVEL_NOTICE, Logger};
+use crate::observe::log::{Identity, LEVEL_NOTICE, Logger};
 use crate::offload::guard::attached::Guards;
 use crate::offload::guard::plan::Plan;
 use crate::offload::{self, guard};
 use crate::rules::table::{Table, Tables};
+use crate::rules::vars::ProcessVars;
 use crate::sys::process;
 use crate::tls::Contexts;
 use crate::worker::{self, Clock, FrontendState, Request, Shared};
@@ -31,6 +33,10 @@ use crate::worker::{self, Clock, FrontendState, Request, Shared};
 const RESERVED_FILES: u64 = 100;
 /// Descriptors of a flow: its two sockets.
 const FILES_PER_FLOW: u64 = 2;
+
+/// Requests that workers may be behind with before they miss one: more than clients of the runtime
+/// API ask at once.
+const REQUESTS: usize = 1024;
 
 /// How long a guard waits for the process before this one to let go of an interface.
 const GUARD_PATIENCE: Duration = Duration::from_secs(10);
@@ -68,6 +74,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
     let frontends: Vec<Arc<_>> = config.frontends.into_iter().map(Arc::new).collect();
     let workers = worker_count(&global);
     let listening = listen::open_all(&frontends, workers)?;
+    let api = socket::open(&global.stats_sockets)?;
     let listeners = listening.first().map_or(0, Vec::len);
     if global.daemon {
         process::daemonize().context("going to the background")?;
@@ -83,11 +90,10 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
             .chain(config.backends.iter().map(|b| b.offload)),
     );
     let availability = Arc::new(offload::start(&global, wanted));
-    let api = socket::open(&global.stats_sockets)?;
     let guards = Guards::attach(&global.guards, plan);
     confine(&global)?;
-    let tag = global.log_tag.clone().unwrap_or_else(|| "underpass".into());
-    let (logger, log_thread) = Logger::start(tag).context("starting the log writer")?;
+    let identity = Identity::new(&global);
+    let (logger, log_thread) = Logger::start(identity).context("starting the log writer")?;
     let logs: Arc<[LogTarget]> = global.logs.clone().into();
     let fronts = frontends.clone();
     let shared = Arc::new(Shared {
@@ -109,12 +115,21 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         no_splice: options.no_splice,
         active: Arc::default(),
         places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+        most: places,
+        files,
+        workers,
         tables: Tables::new(config.tables.into_iter().map(Table::new).collect()),
+        vars: ProcessVars::default(),
+        resolvers: config
+            .resolvers
+            .into_iter()
+            .map(SectionState::new)
+            .collect(),
         clock: Clock::default(),
         global,
     });
     let (control, drain) = drain::new();
-    let (requests, _) = broadcast::channel(4);
+    let (requests, _) = broadcast::channel(REQUESTS);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -138,10 +153,6 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
     ));
     // It has nothing to wait for once the workers have ended.
     let _ = admin.join();
-    let dropped = logger.dropped();
-    if dropped > 0 {
-        tracing::warn!(dropped, "log lines were dropped");
-    }
     drop(logger);
     // The writer has only what is queued left to write.
     let _ = log_thread.join();

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, broadcast};
@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::backend::census::SessionRate;
+use crate::backend::names::state::SectionState;
 use crate::backend::{Backend, Gauge};
 use crate::channel::pool::Pool;
 use crate::config::model::{self, LogTarget};
@@ -29,6 +30,7 @@ use crate::offload::Availability;
 use crate::rules::run::{Scratch, Setting};
 use crate::rules::scene::{Millis, Place};
 use crate::rules::table::Tables;
+use crate::rules::vars::ProcessVars;
 use crate::stream::account::{self, Accounts};
 use crate::stream::living::{Living, LivingStream, Whom};
 use crate::stream::serve::{self, Accepted};
@@ -38,6 +40,11 @@ use crate::tls::{BindContext, Contexts};
 /// Size of a pipe unless configured. Measured on loopback: 64 KiB costs system calls, 1 MiB leaves
 /// the core's cache; both move fewer bytes per second.
 const DEFAULT_PIPE: usize = 256 << 10;
+
+/// How often a worker wakes up where nothing else makes it. A timer that is set for a later moment
+/// than the next one at which the runtime wakes up anyway costs no system call; an earlier one makes
+/// the runtime interrupt itself. As most timeouts are longer than this, nearly no connection does.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// A frontend, as all workers share it.
 #[derive(Debug)]
@@ -135,8 +142,18 @@ pub struct Shared {
     pub active: Arc<Gauge>,
     /// The process's `maxconn`.
     pub places: Arc<Semaphore>,
+    /// How many places there are in all.
+    pub most: usize,
+    /// How many descriptors the process may have.
+    pub files: u64,
+    /// How many workers there are.
+    pub workers: usize,
     /// The stick tables.
     pub tables: Tables,
+    /// The variables of the process.
+    pub vars: ProcessVars,
+    /// `resolvers` sections.
+    pub resolvers: Vec<SectionState>,
     /// The clock of counters and expiry.
     pub clock: Clock,
 }
@@ -219,6 +236,7 @@ impl Worker {
             },
             listener: listener.map_or((0, ""), |bind| (bind.id, &*bind.label)),
             tables: &self.shared.tables,
+            vars: &self.shared.vars,
             census: &*self.shared,
         }
     }
@@ -279,9 +297,9 @@ async fn supervise(
     }
     let mut draining = drain.clone();
     let mut is_draining = false;
-    let mut accounting = tokio::time::interval(account::INTERVAL);
-    accounting.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let counts = worker.shared.tables.iter().next().is_some();
+    let mut heartbeat = tokio::time::interval(if counts { account::INTERVAL } else { HEARTBEAT });
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = drain.reached(Phase::Stopping) => return Ok(()),
@@ -291,11 +309,9 @@ async fn supervise(
                 acceptors.shutdown().await;
             }
             () = worker.shared.idle(), if is_draining => return Ok(()),
-            _ = accounting.tick(), if counts => {
-                let now = worker.shared.clock.now();
-                worker.accounts.settle(now);
-                if worker.number == 0 {
-                    worker.shared.tables.expire(now);
+            _ = heartbeat.tick() => {
+                if counts {
+                    worker.account();
                 }
             }
             request = requests.recv() => match request {
@@ -313,12 +329,21 @@ impl Shared {
         // Looked at now and then only while the process drains: not worth a notification at the
         // end of every stream.
         while self.active.get() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }
 
 impl Worker {
+    /// Lets the stick tables know of bytes that have moved, and of the time.
+    fn account(&self) {
+        let now = self.shared.clock.now();
+        self.accounts.settle(now);
+        if self.number == 0 {
+            self.shared.tables.expire(now);
+        }
+    }
+
     /// Answers whose asker is gone are not missed.
     fn obey(&self, request: Request) {
         match request {
@@ -351,13 +376,14 @@ impl Worker {
 
     fn log_killed(&self) {
         for LivingStream { record, frontend } in &self.living.list() {
-            if frontend.config.log.tcplog {
+            if frontend.config.log.tcplog && !record.logged.get() {
                 let line = StreamLine::new(
                     record,
                     Some(Termination::KILLED),
                     self.concurrency(frontend),
                     Instant::now(),
-                );
+                )
+                .formatted(&frontend.config.log, record);
                 self.logger.stream(&frontend.logs, line);
             }
         }

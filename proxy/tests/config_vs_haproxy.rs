@@ -48,6 +48,8 @@ const SERVER: &str = " server s 192.0.2.1:80\n";
 
 /// Accepted by both.
 const VALID: &[&str] = &[
+    "@DEFAULTSbackend b\n server s 192.0.2.1:80 check inter 1s\n",
+    "@DEFAULTSbackend b\n balance hash always_true\n",
     // Whole files.
     "@DEFAULTSlisten a\n bind :8001\n@SERVER",
     "@DEFAULTSfrontend f\n bind :8001\n default_backend b\nbackend b\n@SERVER",
@@ -72,6 +74,10 @@ const VALID: &[&str] = &[
     "@DEFAULTSbackend a\n server a /tmp/x\n server b abns@x\n server c *:80\n server d localhost:80\n",
     "@DEFAULTSbackend a\n default-server weight 3 maxconn 2 backup\n server a 192.0.2.1 no-backup weight 0 id 4 disabled enabled source 127.0.0.1\n",
     // Timeouts, options and settings.
+    "@DEFAULTSbackend b\n server s 192.0.2.1:80 check inter 1s fastinter 500 downinter 3s rise 3 fall 1 port 81 addr 192.0.2.2\n",
+    "@DEFAULTSbackend b\n server s 192.0.2.1:80 check observe layer4 error-limit 3 on-error mark-down on-marked-down shutdown-sessions slowstart 3s\n server t 192.0.2.1:80 backup track b/s\n",
+    "@DEFAULTSbackend b\n option tcp-check\n tcp-check connect port 5 send-proxy linger comment x\n tcp-check send-binary 00ff\n tcp-check expect !string no\n tcp-check expect rbinary ^00 error-status L7STS\n server s 192.0.2.1:80 check\n",
+    "@DEFAULTSbackend b\n option mysql-check user joe pre-41\n option log-health-checks\n server s 192.0.2.1:80 check agent-check agent-port 9 agent-send x agent-inter 1s\n",
     "defaults\n timeout client 100\n timeout server 3m\n timeout connect 500ms\n timeout queue 1h\n timeout tunnel 1d\n timeout client-fin 1s\n timeout server-fin 100us\n timeout check 0\nbackend b\n",
     "defaults\n option tcplog\n option dontlognull\n option dontlog-normal\n option logasap\n option tcpka\n option clitcpka\n option srvtcpka\n option nolinger\n option independent-streams\n option abortonclose\n option splice-auto\n option splice-request\n option splice-response\n option redispatch 2\n no option redispatch\n no option nolinger\nbackend b\n",
     "@DEFAULTSbackend b\n option dontlognull\n option tcplog\n maxconn 3\n backlog 3\n timeout client 3\n",
@@ -84,6 +90,10 @@ const VALID: &[&str] = &[
     "@DEFAULTSfrontend f\n bind :8001\n hash-type consistent\n hash-balance-factor 101\n",
     // Logs and global.
     "global\n log 127.0.0.1 local0\n log 127.0.0.1:5140 len 200 format rfc5424 local1 info notice\n log stdout format raw daemon\n log /dev/log user debug\n log-tag x\ndefaults\n log global\n log stderr local0\n no log\nbackend b\n",
+    "global\n log-send-hostname\n log-send-hostname x\n log 127.0.0.1 sample 1,3-4:5 local0\n log tcp@127.0.0.1 format timed local0\n log abns@x format iso local0\n log uxst@/tmp/x format priority local0\nbackend b\n",
+    "defaults\n log-format \"%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq\"\n option log-separate-errors\n option log-health-checks\nbackend b\n",
+    "@DEFAULTSlisten a\n bind :8001\n log-format %{+Q,-E}o\\ %T%Tl%Td%Th%Ts%Tu%H%ID%U%bi%bp%f%fi%fp%lc%ms%pid%rt%si%sp%sslc%sslv%tsc\n log-format-sd \"[a@1 b=%[src,ipmask(8)]]\"\n error-log-format \"%{+E}[str(a]b)] %%\"\n unique-id-format %{+X}o\\ %ci\n log-tag t\n@SERVER",
+    "@DEFAULTSbackend b\n log-format x\n error-log-format x\n log-format-sd x\n option log-health-checks\n log-tag x\n",
     "global\n nbthread 2\n ulimit-n 5000\n node a.b-c_1\n description a b c\n hard-stop-after 30s\n grace 10\n uid 0\n gid 0\n tune.bufsize 32768\n tune.pipesize 65536\n stats timeout 30s\n stats socket /tmp/x.sock mode 600 level admin\nbackend b\n",
     "global\n chroot /\nglobal\n chroot /tmp\nbackend b\n",
     "global\n user root\n group root\n chroot /\n pidfile /tmp/x.pid\nbackend b\n",
@@ -297,6 +307,19 @@ const INVALID: &[&str] = &[
     "global\n log 127.0.0.1 format x local0\n",
     "global\n log 127.0.0.1 local0 info debug x\n",
     "global\n log 127.0.0.1:x local0\n",
+    "global\n log 127.0.0.1 sample 1 local0\n",
+    "global\n log 127.0.0.1 sample 2-1:2 local0\n",
+    "global\n log 127.0.0.1 sample 1,1:2 local0\n",
+    "global\n log 127.0.0.1 sample 1-3:2 local0\n",
+    "@DEFAULTSlisten a\n bind :8001\n log-format\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001\n log-format a b\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001\n log-format %\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001\n log-format %nosuch\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001\n log-format %r\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001\n log-format %{+Q\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001\n log-format %[src\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001\n log-format %[nosuch]\n@SERVER",
+    "@DEFAULTSlisten a\n bind :8001\n log-format %[req.len]\n@SERVER",
     "defaults\n no log x\n",
     // Global.
     "global\n setenv N 8001\n unsetenv N\n@DEFAULTSlisten a\n bind \":$N\"\n@SERVER",
@@ -343,11 +366,9 @@ const STRICTER: &[&str] = &[
     "@DEFAULTSlisten a\n bind :8001x\n@SERVER",
     "global\n maxconn many\nbackend b\n",
     // Known to HAProxy, not here.
-    "@DEFAULTSbackend b\n server s 192.0.2.1:80 check inter 1s\n",
     "@DEFAULTSbackend b\n balance roundrobin x\n",
     "@DEFAULTSbackend b\n balance random 3\n",
     "@DEFAULTSbackend b\n balance\n",
-    "@DEFAULTSbackend b\n balance hash always_true\n",
     "@DEFAULTSbackend b\n hash-type consistent sdbm avalanche x\n",
     "@DEFAULTSbackend b\n hash-balance-factor x\n",
     "defaults\n mode http\n timeout client 1s\nbackend b\n",

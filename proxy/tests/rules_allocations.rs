@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bumpalo::Bump;
-use underpass::config::lexer::{Variables, Word, split};
+use underpass::config::lexer::{self, Word, split};
 use underpass::rules::acl::{Acls, Condition, Truth};
-use underpass::rules::names::{Names, PatternFiles};
+use underpass::rules::names::{Names, PatternFiles, SystemHosts};
 use underpass::rules::sample::Value;
 use underpass::rules::scene::{Census, Millis, Needs, Payload, Place, Scene};
 use underpass::rules::table::Tables;
-use underpass::rules::vars::{VarNames, Vars};
+use underpass::rules::vars::{ProcessVars, VarNames, Variables, Vars};
 
 #[derive(Debug)]
 struct Quiet;
@@ -87,7 +87,7 @@ const TRUE: &[&str] = &[
 
 fn words(line: &str) -> Vec<Word> {
     let environment = BTreeMap::new();
-    let variables = Variables {
+    let variables = lexer::Variables {
         environment: &environment,
         section: "",
     };
@@ -106,6 +106,7 @@ fn evaluation_allocates_nothing() {
         backend: None,
         own: "fe",
         files: &Files,
+        hosts: &SystemHosts,
         vars: &VarNames::default(),
     };
     let vars = RefCell::new(Vars::default());
@@ -129,6 +130,7 @@ fn evaluation_allocates_nothing() {
         })
         .collect();
     let tables = Tables::default();
+    let shared = ProcessVars::default();
     let mut arena = Bump::new();
     let mut round = |random: u64| {
         for (text, condition) in TRUE.iter().zip(&conditions) {
@@ -138,7 +140,7 @@ fn evaluation_allocates_nothing() {
                 random,
                 last_look: true,
                 source: Some(([192, 0, 2, 7], 40_000).into()),
-                destination: Some(([198, 51, 100, 1], 443).into()),
+                new_destination: Some(([198, 51, 100, 1], 443).into()),
                 client_tcp: None,
                 frontend: Place {
                     index: 0,
@@ -156,7 +158,7 @@ fn evaluation_allocates_nothing() {
                 response: None,
                 tracked: [None; 3],
                 tables: &tables,
-                vars: &vars,
+                vars: Variables::new(&vars, &shared),
                 census: &Quiet,
             };
             assert_eq!(condition.holds(&scene), Truth::True, "{text}");

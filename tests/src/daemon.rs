@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -343,6 +343,31 @@ impl Daemon {
                 (records.len() >= count).then_some(records)
             },
         )
+    }
+
+    /// Waits until `count` streams live; some may have come only after the daemon was first asked.
+    ///
+    /// # Errors
+    /// When there are fewer after the bound.
+    pub fn wait_live(&self, count: usize) -> Result<()> {
+        let deadline = Instant::now() + BOUND;
+        loop {
+            let before = self.process.lines(Output::Stderr).len();
+            self.signal(libc::SIGHUP)?;
+            let answer = self.process.wait_lines(
+                Output::Stderr,
+                Duration::from_millis(300),
+                &format!("{count} live records"),
+                |lines| {
+                    let live = lines[before..].iter();
+                    let live = live.filter_map(|line| Record::parse_live(line)).count();
+                    (live >= count).then_some(())
+                },
+            );
+            if answer.is_ok() || Instant::now() > deadline {
+                return answer;
+            }
+        }
     }
 
     /// Lines on standard error, but for empty ones and the one that says that it is ready.

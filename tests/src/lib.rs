@@ -6,7 +6,10 @@
 pub mod certs;
 pub mod compare;
 pub mod daemon;
+pub mod dns;
 pub mod endpoint;
+pub mod failures;
+pub mod log_lines;
 pub mod netns;
 pub mod openssl;
 pub mod pattern;
@@ -15,6 +18,7 @@ pub mod process;
 pub mod proxy_header;
 pub mod record;
 pub mod rig;
+pub mod stand_in;
 pub mod sys;
 pub mod tls_end;
 pub mod tls_peer;

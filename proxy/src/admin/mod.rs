@@ -1,7 +1,9 @@
 //! What runs beside the workers, on a thread of its own: the runtime API, health checks, names.
 
+pub mod commands;
 pub mod operator;
 pub mod socket;
+pub mod stat;
 
 use std::io;
 use std::rc::Rc;

@@ -86,8 +86,8 @@ impl Census for Shared {
 
     fn servers_up(&self, backend: usize) -> u64 {
         self.backends.get(backend).map_or(0, |backend| {
-            let usable = backend.servers.iter().filter(|server| server.is_usable());
-            usable.count() as u64
+            let (active, backups) = backend.in_force();
+            (active + backups) as u64
         })
     }
 

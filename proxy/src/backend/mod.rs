@@ -11,12 +11,14 @@ pub mod standing;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use crate::config::model::names::HostName;
 use crate::config::model::{self, ServerAddress};
 use crate::observe::counters::Counters;
 use crate::tls::{Contexts, ServerContext};
 use balance::{Load, Member};
 use census::SessionRate;
 use dispatch::{Dispatcher, Grant, Limits};
+use health::observe::Observer;
 use place::Waiter;
 use standing::{Standing, Takes};
 
@@ -64,12 +66,18 @@ pub struct Server {
     pub index: usize,
     /// Where it is now.
     pub address: RwLock<ServerAddress>,
+    /// The host that it stands for now.
+    fqdn: RwLock<Option<Arc<str>>>,
     /// Its state. Only [`crate::admin::operator::Operator`] changes it.
     pub standing: Mutex<Standing>,
     /// The streams that it gets.
     pub rate: SessionRate,
     /// Its counters.
     pub counters: Counters,
+    /// `observe`.
+    pub observer: Option<Observer>,
+    /// How its checks speak TLS.
+    pub check_tls: Option<Arc<ServerContext>>,
     /// What its standing comes to, for workers.
     open: AtomicBool,
 }
@@ -81,14 +89,31 @@ impl Server {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Lets its health know how a connection of a stream went.
-    pub fn observe(&self, _reached: bool) {}
-
     /// Where it is now.
     #[must_use]
     pub fn address(&self) -> ServerAddress {
         let address = self.address.read();
         address.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The host name that it stands for now: that of its line, or of the SRV record that it has.
+    #[must_use]
+    pub fn fqdn(&self) -> Option<Arc<str>> {
+        let fqdn = self.fqdn.read();
+        fqdn.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The service whose records it gets, as `_service._protocol.domain`.
+    #[must_use]
+    pub fn srv_record(&self) -> Option<Arc<str>> {
+        match &self.config.naming.host {
+            Some(HostName::Service(name)) => Some(name.clone()),
+            _ => None,
+        }
+    }
+
+    fn set_fqdn(&self, to: Option<Arc<str>>) {
+        *self.fqdn.write().unwrap_or_else(PoisonError::into_inner) = to;
     }
 }
 
@@ -107,6 +132,8 @@ pub struct Backend {
     pub rate: SessionRate,
     /// Its counters.
     pub counters: Counters,
+    /// The streams at which its servers take their `maxconn`.
+    pub full: u32,
     dispatcher: Mutex<Dispatcher<Waiter>>,
 }
 
@@ -124,6 +151,7 @@ impl Backend {
                     open: AtomicBool::new(standing.takes().open),
                     standing: Mutex::new(standing),
                     address: RwLock::new(server.address.clone()),
+                    fqdn: RwLock::new(server.naming.fqdn()),
                     rate: SessionRate::default(),
                     counters: Counters::default(),
                     index,
@@ -132,6 +160,13 @@ impl Backend {
                         .unwrap_or_else(|| u32::try_from(index + 1).unwrap_or(u32::MAX)),
                     config: server.clone(),
                     active: Arc::default(),
+                    observer: server.health.observe.map(Observer::new),
+                    check_tls: server
+                        .health
+                        .check
+                        .as_ref()
+                        .and_then(|check| check.tls.as_ref())
+                        .map(|settings| contexts.server(settings)),
                     tls: server
                         .tls
                         .as_ref()
@@ -159,20 +194,24 @@ impl Backend {
             active: Arc::default(),
             rate: SessionRate::default(),
             counters: Counters::default(),
+            full,
             dispatcher: Mutex::new(dispatcher),
             config,
         }
     }
 
-    /// From now on a server takes this; those who wait for it are told.
-    pub fn apply(self: &Arc<Self>, server: usize, takes: Takes) {
+    /// From now on a server takes this; those who wait for it are told. Returns how many: they
+    /// are served now, or have to ask again.
+    pub fn apply(self: &Arc<Self>, server: usize, takes: Takes) -> u64 {
         let Some(state) = self.servers.get(server) else {
-            return;
+            return 0;
         };
         state.open.store(takes.open, Ordering::Relaxed);
         let (mut grants, more) = self.dispatch(|dispatcher| dispatcher.set_takes(server, takes));
         grants.extend(more);
+        let told = grants.len() as u64;
         self.deliver(grants);
+        told
     }
 
     /// Another limit of streams for a server; `None`: no limit.

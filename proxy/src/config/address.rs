@@ -27,7 +27,7 @@ pub(crate) enum Port {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
+pub(crate) enum Family {
     Any,
     V4,
     V6,
@@ -47,6 +47,32 @@ enum Transport {
     Datagram,
 }
 
+impl Family {
+    /// Whether an address is of it.
+    pub(crate) fn admits(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::V4 => ip.is_ipv4(),
+            Self::V6 => ip.is_ipv6(),
+        }
+    }
+}
+
+/// Where a server is, as written: its host name is not looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Known(Address),
+    Named(Named),
+}
+
+/// A host by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) host: String,
+    pub(crate) family: Family,
+    pub(crate) port: Port,
+}
+
 /// Longest path of a UNIX socket, without its final NUL.
 const MAX_UNIX_PATH: usize = 107;
 
@@ -54,24 +80,48 @@ const MAX_UNIX_PATH: usize = 107;
 ///
 /// Errors are sentences that name the text.
 pub(crate) fn stream(text: &str, lookups: &dyn Lookups) -> Result<Address, String> {
-    match parse(text, lookups)? {
+    known(text, place(text)?, lookups)
+}
+
+/// Reads an address that lines are sent to, and whether they go as a byte stream; as datagrams where the
+/// text does not say.
+///
+/// Errors are sentences that name the text.
+pub(crate) fn log(text: &str, lookups: &dyn Lookups) -> Result<(Address, bool), String> {
+    let (place, transport) = parse(text)?;
+    let address = known(text, place, lookups)?;
+    Ok((address, transport == Some(Transport::Stream)))
+}
+
+/// Reads where a server is; a host name stays a name.
+///
+/// Errors are sentences that name the text.
+pub(crate) fn place(text: &str) -> Result<Place, String> {
+    match parse(text)? {
         (_, Some(Transport::Datagram)) => {
             Err(format!("dgram-type address not acceptable in '{text}'"))
         }
-        (address, _) => Ok(address),
+        (place, _) => Ok(place),
     }
 }
 
-/// Reads an address that datagrams are sent to.
+/// Reads the address of a name server, and whether it is asked over TCP.
 ///
 /// Errors are sentences that name the text.
-pub(crate) fn datagram(text: &str, lookups: &dyn Lookups) -> Result<Address, String> {
-    match parse(text, lookups)? {
-        (_, Some(Transport::Stream)) => Err(format!(
-            "stream-type address not acceptable in '{text}' (not available in this version)"
-        )),
-        (address, _) => Ok(address),
-    }
+pub(crate) fn nameserver(text: &str, lookups: &dyn Lookups) -> Result<(SocketAddr, bool), String> {
+    let (place, transport) = parse(text)?;
+    let Address::Inet { ip, port } = known(text, place, lookups)? else {
+        return Err(format!("an IP address is expected, got '{text}'"));
+    };
+    let port = match port {
+        Port::One(0) => return Err("invalid port '0'".to_owned()),
+        Port::One(port) => port,
+        Port::Absent => return Err(format!("missing port specification in '{text}'")),
+        Port::Range(..) => return Err(format!("port range not permitted here in '{text}'")),
+        Port::Offset(_) => return Err(format!("port offset not permitted here in '{text}'")),
+    };
+    let stream = transport == Some(Transport::Stream);
+    Ok((SocketAddr::new(ip, port), stream))
 }
 
 /// Reads an IP address with at most one port: `source`.
@@ -131,7 +181,21 @@ pub(crate) fn remote(text: &str, lookups: &dyn Lookups) -> Result<Option<RemoteA
     }))
 }
 
-fn parse(text: &str, lookups: &dyn Lookups) -> Result<(Address, Option<Transport>), String> {
+/// Looks a name up.
+fn known(text: &str, place: Place, lookups: &dyn Lookups) -> Result<Address, String> {
+    let Named { host, family, port } = match place {
+        Place::Known(address) => return Ok(address),
+        Place::Named(named) => named,
+    };
+    let ip = lookups
+        .host(&host)
+        .into_iter()
+        .find(|ip| family.admits(*ip))
+        .ok_or_else(|| format!("could not resolve address '{host}' in '{text}'"))?;
+    Ok(Address::Inet { ip, port })
+}
+
+fn parse(text: &str) -> Result<(Place, Option<Transport>), String> {
     if text.is_empty() {
         return Err("'' resolves to an empty address (environment variable missing?)".to_owned());
     }
@@ -144,7 +208,7 @@ fn parse(text: &str, lookups: &dyn Lookups) -> Result<(Address, Option<Transport
     }
     let (kind, forced, rest) = prefix(text, rest)?;
     let address = match kind {
-        Kind::Inet(family) => inet(text, rest, family, lookups)?,
+        Kind::Inet(family) => return Ok((inet(text, rest, family)?, forced.or(transport))),
         Kind::Unix => unix(text, rest)?,
         Kind::Abstract => {
             if rest.is_empty() || rest.len() > MAX_UNIX_PATH {
@@ -156,7 +220,7 @@ fn parse(text: &str, lookups: &dyn Lookups) -> Result<(Address, Option<Transport
         }
         Kind::Fd => Address::Fd(descriptor(text, rest)?),
     };
-    Ok((address, forced.or(transport)))
+    Ok((Place::Known(address), forced.or(transport)))
 }
 
 /// What the part before `@` says, and what follows it.
@@ -219,7 +283,7 @@ fn descriptor(text: &str, number: &str) -> Result<RawFd, String> {
         .ok_or_else(|| format!("file descriptor '{number}' is not a valid integer in '{text}'"))
 }
 
-fn inet(text: &str, rest: &str, family: Family, lookups: &dyn Lookups) -> Result<Address, String> {
+fn inet(text: &str, rest: &str, family: Family) -> Result<Place, String> {
     // The port follows the last colon, even of an IPv6 address without brackets.
     let (host, port) = match rest.strip_prefix('[') {
         Some(inner) => {
@@ -235,40 +299,31 @@ fn inet(text: &str, rest: &str, family: Family, lookups: &dyn Lookups) -> Result
         None => rest.rsplit_once(':').unwrap_or((rest, "")),
     };
     let port = parse_port(text, port)?;
-    let ip = parse_host(text, host, family, lookups)?;
-    Ok(Address::Inet { ip, port })
+    Ok(match parse_host(text, host, family)? {
+        Some(ip) => Place::Known(Address::Inet { ip, port }),
+        None => Place::Named(Named {
+            host: host.to_owned(),
+            family,
+            port,
+        }),
+    })
 }
 
-fn parse_host(
-    text: &str,
-    host: &str,
-    family: Family,
-    lookups: &dyn Lookups,
-) -> Result<IpAddr, String> {
+/// An IP address; `None` where the host is a name.
+fn parse_host(text: &str, host: &str, family: Family) -> Result<Option<IpAddr>, String> {
     if host.is_empty() || host == "*" {
-        return Ok(match family {
+        return Ok(Some(match family {
             Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             Family::Any | Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        });
+        }));
     }
-    let fits = |ip: &IpAddr| match family {
-        Family::Any => true,
-        Family::V4 => ip.is_ipv4(),
-        Family::V6 => ip.is_ipv6(),
-    };
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Some(ip)
-            .filter(fits)
-            .ok_or_else(|| format!("invalid address: '{host}' in '{text}'"));
+    let invalid = || format!("invalid address: '{host}' in '{text}'");
+    match host.parse::<IpAddr>() {
+        Ok(ip) if family.admits(ip) => Ok(Some(ip)),
+        Ok(_) => Err(invalid()),
+        Err(_) if host.contains(':') => Err(invalid()),
+        Err(_) => Ok(None),
     }
-    if host.contains(':') {
-        return Err(format!("invalid address: '{host}' in '{text}'"));
-    }
-    lookups
-        .host(host)
-        .into_iter()
-        .find(fits)
-        .ok_or_else(|| format!("could not resolve address '{host}' in '{text}'"))
 }
 
 fn parse_port(text: &str, port: &str) -> Result<Port, String> {

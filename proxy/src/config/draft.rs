@@ -2,6 +2,7 @@
 
 pub(crate) mod balance;
 pub(crate) mod check;
+pub(crate) mod log;
 pub(crate) mod names;
 pub(crate) mod rules;
 pub(crate) mod tls;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::lexer::Word;
+use super::model::names::Resolvers;
 use super::model::remote::Agent;
 use super::model::{
     Bind, Global, LogTarget, Mode, OffloadAfter, OffloadMode, Position, Server, SocketOptions,
@@ -20,6 +22,7 @@ use super::model::{
 use crate::rules::table::TableSettings;
 use balance::BalanceSettings;
 use check::{CheckSettings, CheckWords};
+use log::FormatLines;
 use names::NameWords;
 use rules::RuleSettings;
 use tls::{SendProxyWords, ServerTlsWords, TlsDefaults};
@@ -32,6 +35,7 @@ pub(crate) struct Draft {
     /// Every `defaults` section, in order; the last one serves the proxies that name none.
     pub(crate) defaults: Vec<Proxy>,
     pub(crate) proxies: Vec<Proxy>,
+    pub(crate) resolvers: Vec<Resolvers>,
 }
 
 /// The sections that describe proxies.
@@ -101,6 +105,10 @@ pub(crate) struct ServerLine {
     pub(crate) server: Server,
     /// It leaves it to `ssl-server-verify` whether the server's certificate is verified.
     pub(crate) verify_by_default: bool,
+    /// `track`.
+    pub(crate) track: Option<Word>,
+    /// `resolvers`: the section that it names.
+    pub(crate) resolvers: Option<Word>,
 }
 
 /// What a proxy takes over from its `defaults`.
@@ -120,6 +128,8 @@ pub(crate) struct Settings {
     pub(crate) dontlognull: bool,
     pub(crate) dontlog_normal: bool,
     pub(crate) logasap: bool,
+    pub(crate) log_separate_errors: bool,
+    pub(crate) formats: FormatLines,
     pub(crate) default_backend: Option<Word>,
     /// `fullconn`
     pub(crate) fullconn: Option<usize>,
@@ -162,6 +172,8 @@ impl Default for Settings {
             dontlognull: false,
             dontlog_normal: false,
             logasap: false,
+            log_separate_errors: false,
+            formats: FormatLines::default(),
             default_backend: None,
             fullconn: None,
             session_rate: None,

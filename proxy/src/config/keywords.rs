@@ -7,7 +7,7 @@ mod global;
 mod parameters;
 mod proxy;
 
-pub(crate) use global::{AGENT, GLOBAL, SECTIONS, STATS_SOCKET};
+pub(crate) use global::{AGENT, GLOBAL, RESOLVERS, SECTIONS, STATS_SOCKET};
 pub(crate) use parameters::{BIND, BIND_OPTIONS, SERVER, SERVER_OPTIONS};
 pub(crate) use proxy::{ACTION, BALANCE, OPTION, PROXY, TIMEOUT};
 
@@ -112,7 +112,7 @@ pub(crate) fn nearest<'a>(
 }
 
 /// Edits (insert, delete, replace, swap neighbours) between two words.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();
     // A word this long is no typing mistake, and the table below is quadratic.
@@ -162,6 +162,7 @@ mod tests {
             SECTIONS,
             AGENT,
             GLOBAL,
+            RESOLVERS,
             PROXY,
             OPTION,
             TIMEOUT,

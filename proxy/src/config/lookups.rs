@@ -7,6 +7,10 @@ use std::net::{IpAddr, ToSocketAddrs};
 pub trait Lookups {
     /// The addresses of a host, best first; empty if it has none.
     fn host(&self, name: &str) -> Vec<IpAddr>;
+    /// The text of `/etc/resolv.conf`; `None` where it cannot be read.
+    fn resolv_conf(&self) -> Option<String> {
+        None
+    }
     /// The number of a user.
     fn user(&self, name: &str) -> Option<u32>;
     /// The number of a group.
@@ -23,6 +27,11 @@ impl Lookups for SystemLookups {
             .to_socket_addrs()
             .map(|found| found.map(|address| address.ip()).collect())
             .unwrap_or_default()
+    }
+
+    fn resolv_conf(&self) -> Option<String> {
+        let text = fs::read("/etc/resolv.conf").ok()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
     }
 
     fn user(&self, name: &str) -> Option<u32> {

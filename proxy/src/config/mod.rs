@@ -15,6 +15,7 @@ pub mod model;
 pub mod units;
 
 mod address;
+mod checks;
 mod compile;
 mod draft;
 mod effect;
@@ -68,7 +69,7 @@ pub fn load(sources: &[Source], environment: &Environment) -> Outcome {
 /// [`load`] with the means to resolve names passed in.
 pub fn load_with(sources: &[Source], environment: &Environment, lookups: &dyn Lookups) -> Outcome {
     let (draft, mut diagnostics) = section::parse(sources, environment, lookups);
-    let config = resolve::resolve(draft, &mut diagnostics);
+    let config = resolve::resolve(draft, lookups, &mut diagnostics);
     Outcome {
         config: (!diagnostics.has_errors()).then_some(config),
         diagnostics: diagnostics.into_vec(),

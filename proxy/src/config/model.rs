@@ -5,6 +5,7 @@
 
 pub mod balance;
 pub mod check;
+pub mod log;
 pub mod names;
 pub mod remote;
 pub mod rules;
@@ -17,6 +18,8 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use log::{LogAddress, LogFormat, LogFraming, LogOptions, LogSample, LogTarget};
 
 /// Where a word of the configuration stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,10 +68,14 @@ pub struct Global {
     pub logs: Vec<LogTarget>,
     /// `log-tag`; `None`: the program's name.
     pub log_tag: Option<String>,
-    /// `stats socket` lines, kept for the runtime API.
+    /// `log-send-hostname`: the name that syslog headers say.
+    pub log_send_hostname: Option<String>,
+    /// `stats socket` lines.
     pub stats_sockets: Vec<StatsSocket>,
     /// `stats timeout`: inactivity of a runtime API client; `None`: our default.
     pub stats_timeout: Option<Duration>,
+    /// `stats maxconn`: how many clients of the runtime API are served at once.
+    pub stats_maxconn: usize,
     /// `pidfile`.
     pub pidfile: Option<PathBuf>,
     /// `daemon`: go to the background after start.
@@ -99,6 +106,10 @@ pub struct Global {
     pub chroot: Option<PathBuf>,
     /// `guard xdp` lines.
     pub guards: Vec<GuardSetting>,
+    /// `spread-checks`, percent of an interval.
+    pub spread_checks: u8,
+    /// `max-spread-checks`: the longest time over which first checks are spread.
+    pub max_spread_checks: Option<Duration>,
     /// `tune.ssl.cachesize`: how many TLS sessions are kept to be resumed; 0: none.
     pub tls_session_cache: usize,
 }
@@ -110,8 +121,10 @@ impl Default for Global {
             maxconn: None,
             logs: Vec::new(),
             log_tag: None,
+            log_send_hostname: None,
             stats_sockets: Vec::new(),
             stats_timeout: None,
+            stats_maxconn: 10,
             pidfile: None,
             daemon: false,
             node: None,
@@ -127,6 +140,8 @@ impl Default for Global {
             gid: None,
             chroot: None,
             guards: Vec::new(),
+            spread_checks: 0,
+            max_spread_checks: None,
             tls_session_cache: tls::DEFAULT_SESSION_CACHE,
         }
     }
@@ -150,52 +165,6 @@ pub enum GuardMode {
     Native,
     /// In the stack, right behind the driver.
     Generic,
-}
-
-/// One `log` line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogTarget {
-    /// Where the lines go.
-    pub address: LogAddress,
-    /// Syslog facility, 0 (kern) to 23 (local7).
-    pub facility: u8,
-    /// Least urgent level sent, 0 (emerg) to 7 (debug).
-    pub max_level: u8,
-    /// Most urgent level kept as it is; more urgent ones are sent as this.
-    pub min_level: u8,
-    /// Longest line in bytes, 80 to 65535.
-    pub max_len: u16,
-    /// `format`.
-    pub format: LogFormat,
-}
-
-/// Where a `log` line sends to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogAddress {
-    /// A datagram to an IP syslog server.
-    Udp(SocketAddr),
-    /// A datagram to a UNIX syslog socket.
-    Unix(PathBuf),
-    /// The process's standard output.
-    Stdout,
-    /// The process's standard error.
-    Stderr,
-    /// An inherited descriptor.
-    Fd(RawFd),
-}
-
-/// Framing of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// The message alone, no header.
-    Raw,
-    /// `<priority>` and the message.
-    Short,
-    /// RFC 3164 without the host name: HAProxy's `local`, and `rfc3164` with it.
-    #[default]
-    Rfc3164,
-    /// RFC 5424.
-    Rfc5424,
 }
 
 /// One `stats socket` line.
@@ -350,23 +319,6 @@ pub struct Timeouts {
     pub check: Option<Duration>,
 }
 
-/// What frontends and backends log.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LogOptions {
-    /// Targets, `log global` already replaced by the global ones.
-    pub targets: Vec<LogTarget>,
-    /// `option tcplog`.
-    pub tcplog: bool,
-    /// `option dontlognull`.
-    pub dontlognull: bool,
-    /// `option dontlog-normal`.
-    pub dontlog_normal: bool,
-    /// `option logasap`.
-    pub logasap: bool,
-    /// `log-tag`.
-    pub tag: Option<String>,
-}
-
 /// `mode` of a frontend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Mode {
@@ -384,6 +336,8 @@ pub struct Frontend {
     pub name: Arc<str>,
     /// `id`.
     pub id: Option<u32>,
+    /// Its `id`, or the number that its place gives it; a `listen`'s halves have the same.
+    pub number: u32,
     /// `description`.
     pub description: Option<String>,
     /// Its listening addresses.
@@ -435,6 +389,8 @@ pub struct Backend {
     pub name: Arc<str>,
     /// `id`.
     pub id: Option<u32>,
+    /// Its `id`, or the number that its place gives it; a `listen`'s halves have the same.
+    pub number: u32,
     /// `description`.
     pub description: Option<String>,
     /// Its servers, in file order.

@@ -1,15 +1,17 @@
 //! A draft to the validated model: what only the whole configuration can show.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::checks;
 use super::compile;
 use super::diagnostic::{Diagnostics, Severity};
+use super::draft::names;
 use super::draft::rules::{RuleKind, RuleLine};
 use super::draft::{Draft, Kind, LogLine, Proxy, ServerLine};
-use super::effect;
 use super::keywords;
 use super::lexer::Word;
+use super::lookups::Lookups;
 use super::model::balance::Balance;
 use super::model::{
     Backend, BackendId, BindAddress, Config, Frontend, LogOptions, LogTarget, Mode, Server,
@@ -17,7 +19,13 @@ use super::model::{
 };
 
 /// Resolves names and splits every `listen`. The result counts only if nothing is an error.
-pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
+pub(crate) fn resolve(
+    mut draft: Draft,
+    lookups: &dyn Lookups,
+    diagnostics: &mut Diagnostics,
+) -> Config {
+    names::add_implicit(&mut draft, lookups);
+    check_resolvers(&draft, diagnostics);
     check_defaults(&draft, diagnostics);
     check_ids(&draft, diagnostics);
     check_http_checks(&draft, diagnostics);
@@ -34,23 +42,30 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
     let mut fronts = compiled.fronts.into_iter().map(Arc::new);
     let mut backs = compiled.backs.into_iter().map(Arc::new);
     let mut balances = compiled.balances.into_iter();
+    let mut formats = compiled.formats.into_iter();
     let mut config = Config {
         tables: compiled.tables,
         ..Config::default()
     };
-    for proxy in &draft.proxies {
+    for (proxy, number) in draft.proxies.iter().zip(numbers(&draft.proxies)) {
         if !proxy.settings.disabled {
             check_proxy(proxy, &backends, diagnostics);
             check_sources(proxy, diagnostics);
             check_verification(proxy, draft.tls.trust_servers, diagnostics);
+            names::check(&draft.resolvers, proxy, diagnostics);
         }
         let log = log_options(proxy, &draft.global.logs);
         let own = matches!(proxy.kind, Kind::Listen | Kind::Agent)
             .then_some(BackendId(config.backends.len()));
         if proxy.kind.has_back() {
             let servers = proxy.servers.iter();
-            let servers = servers.map(|line| server(line, draft.tls.trust_servers));
+            let servers = servers.map(|line| {
+                let mut server = server(line, draft.tls.trust_servers);
+                names::link(&draft.resolvers, line, &mut server);
+                server
+            });
             let mut backend = backend(proxy, servers.collect(), log.clone());
+            backend.number = number;
             backend.rules = backs.next().unwrap_or_default();
             backend.balance = balances.next().unwrap_or_default();
             config.backends.push(backend);
@@ -61,13 +76,22 @@ pub(crate) fn resolve(draft: Draft, diagnostics: &mut Diagnostics) -> Config {
                 None => own,
             };
             let mut frontend = frontend(proxy, target, log);
+            frontend.number = number;
             frontend.rules = fronts.next().unwrap_or_default();
+            frontend.log.formats = formats.next().flatten();
             frontend.own_backend = own;
             config.frontends.push(frontend);
         }
     }
+    let trust_servers = draft.tls.trust_servers;
+    checks::finish(
+        &draft.proxies,
+        &mut config.backends,
+        trust_servers,
+        diagnostics,
+    );
     config.global = draft.global;
-    effect::warn(&config, diagnostics);
+    config.resolvers = draft.resolvers;
     config
 }
 
@@ -84,6 +108,45 @@ fn check_defaults(draft: &Draft, diagnostics: &mut Diagnostics) {
                 format!(
                     "'defaults' section '{}' declared at {} is used here because it is the last one, and by name elsewhere; it is clearer to name it everywhere.",
                     defaults.name, defaults.position
+                ),
+            );
+        }
+    }
+}
+
+/// The numbers that statistics know proxies by, as HAProxy gives them: 1 is its own, an `id` is
+/// taken as it is and still uses up a turn.
+fn numbers(proxies: &[Proxy]) -> Vec<u32> {
+    let given: HashSet<u32> = proxies
+        .iter()
+        .filter_map(|proxy| proxy.id.as_ref().map(|(id, _)| *id))
+        .collect();
+    let mut next = 2;
+    let number = |proxy: &Proxy| {
+        let number = match &proxy.id {
+            Some((id, _)) => *id,
+            None => {
+                while given.contains(&next) {
+                    next += 1;
+                }
+                next
+            }
+        };
+        next += 1;
+        number
+    };
+    proxies.iter().map(number).collect()
+}
+
+/// Warns about sections that nobody can be asked by.
+fn check_resolvers(draft: &Draft, diagnostics: &mut Diagnostics) {
+    for section in &draft.resolvers {
+        if section.nameservers.is_empty() {
+            diagnostics.warning(
+                &section.position,
+                format!(
+                    "resolvers '{}' has no nameservers configured!",
+                    section.name
                 ),
             );
         }
@@ -299,13 +362,19 @@ fn log_options(proxy: &Proxy, global: &[LogTarget]) -> LogOptions {
             LogLine::Target(target) => targets.push(target.clone()),
         }
     }
+    let tag: Option<Arc<str>> = settings.log_tag.as_deref().map(Arc::from);
+    for target in &mut targets {
+        target.tag.clone_from(&tag);
+    }
     LogOptions {
         targets,
         tcplog: settings.tcplog,
         dontlognull: settings.dontlognull,
         dontlog_normal: settings.dontlog_normal,
         logasap: settings.logasap,
+        separate_errors: settings.log_separate_errors,
         tag: settings.log_tag.clone(),
+        formats: None,
     }
 }
 
@@ -314,6 +383,7 @@ fn frontend(proxy: &Proxy, default_backend: Option<BackendId>, log: LogOptions) 
     Frontend {
         name: Arc::clone(&proxy.name),
         id: proxy.id.as_ref().map(|(id, _)| *id),
+        number: 0,
         description: proxy.description.clone(),
         binds: proxy.binds.clone(),
         mode: settings.mode,
@@ -359,6 +429,7 @@ fn backend(proxy: &Proxy, servers: Vec<Server>, log: LogOptions) -> Backend {
     Backend {
         name: Arc::clone(&proxy.name),
         id: proxy.id.as_ref().map(|(id, _)| *id),
+        number: 0,
         description: proxy.description.clone(),
         servers,
         rules: Arc::default(),

@@ -8,7 +8,10 @@ use super::model::*;
 use super::*;
 
 mod balance;
+mod checks;
+mod logs;
 mod monitor;
+mod names;
 mod refusals;
 mod remote;
 mod rules;
@@ -26,6 +29,11 @@ impl Lookups for Fixed {
         } else {
             Vec::new()
         }
+    }
+
+    fn resolv_conf(&self) -> Option<String> {
+        let text = "# none\nnameserver 192.0.2.53\nsearch test\nnameserver fd00::53\n";
+        Some(text.to_owned())
     }
 
     fn user(&self, name: &str) -> Option<u32> {
@@ -237,11 +245,14 @@ fn logs() {
         max_level: 4,
         min_level: 3,
         max_len: 200,
-        format: LogFormat::Rfc5424,
+        format: Some(LogFormat::Rfc5424),
+        sample: None,
+        id: 0,
+        tag: Some(Arc::from("t")),
     };
     assert_eq!(front.log.targets[0], first);
     assert_eq!(front.log.targets[1].address, LogAddress::Stderr);
-    assert_eq!(front.log.targets[1].format, LogFormat::Raw);
+    assert_eq!(front.log.targets[1].format, Some(LogFormat::Raw));
     assert_eq!(front.log.targets[2].facility, 0);
 
     let config = valid(
@@ -450,4 +461,21 @@ fn line_like() -> impl proptest::strategy::Strategy<Value = String> {
     proptest::strategy::Strategy::prop_map(proptest::collection::vec(word, 0..6), |words| {
         words.join(" ")
     })
+}
+
+#[test]
+fn proxies_are_numbered_as_haproxy_does() {
+    let config = valid(
+        "defaults\n timeout connect 1s\n timeout client 1s\n timeout server 1s\nfrontend a\n bind :1\n default_backend b\nbackend b\nfrontend c\n id 1\n bind :2\n default_backend b\nlisten d\n bind :3\nbackend e\n id 7\nbackend f\nbackend g\n",
+    );
+    let fronts: Vec<_> = config.frontends.iter().map(|f| f.number).collect();
+    let backs: Vec<_> = config.backends.iter().map(|b| b.number).collect();
+    assert_eq!(fronts, [2, 1, 5]);
+    assert_eq!(backs, [3, 5, 7, 8, 9]);
+}
+
+#[test]
+fn clients_of_the_runtime_api_are_limited() {
+    assert_eq!(valid("global\n stats maxconn 3\n").global.stats_maxconn, 3);
+    assert_eq!(valid("").global.stats_maxconn, 10);
 }

@@ -23,6 +23,7 @@ use crate::conn::shutdown::AbortLimits;
 use crate::handshake::proxy_protocol::Header;
 use crate::observe::record::Endpoint;
 use crate::rules::action::Ruling;
+use crate::rules::scene::ClientTcp;
 use crate::rules::session::Session;
 use crate::tls::BindContext;
 
@@ -146,12 +147,9 @@ impl Incoming {
     /// The address that the client connected to; `None` where it is no IP address.
     #[must_use]
     pub fn local_address(&self) -> Option<SocketAddr> {
-        self.session.destination.or_else(|| {
-            socket2::SockRef::from(&self.connection.fd())
-                .local_addr()
-                .ok()?
-                .as_socket()
-        })
+        self.session
+            .destination
+            .or_else(|| self.connection.local_address())
     }
 }
 
@@ -173,20 +171,48 @@ pub enum Ended {
     },
 }
 
-/// Runs what the connection owes. Gives it back ready for its data.
+/// How far a connection gets without waiting.
+#[derive(Debug)]
+pub enum Begun {
+    /// To the end: it is ready for its data, or has ended.
+    Over(Result<Box<Incoming>, Ended>),
+    /// These are left, and the first of them may have to wait: [`finish`].
+    Owes(Box<Incoming>, Handlers),
+}
+
+/// Runs what the connection owes up to the first handler that may have to wait for its peer. Most
+/// connections owe none of these, and need neither a future of their own nor a deadline.
+#[must_use]
+pub fn begin(entrance: &Entrance<'_>, mut incoming: Box<Incoming>) -> Begun {
+    let mut owed = entrance.owed();
+    note_owed(&mut incoming.connection, owed);
+    while let Some(handler) = owed.first() {
+        let outcome = match handler {
+            Handler::MonitorIn => monitor_in::step(entrance, &mut incoming),
+            Handler::TcpRules => tcp_rules::connection(entrance, &mut incoming),
+            Handler::AcceptSession => accept_session::step(entrance, &mut incoming),
+            _ => return Begun::Owes(incoming, owed),
+        };
+        match outcome {
+            Outcome::Done(more) => owe(&mut incoming.connection, &mut owed, handler, more),
+            Outcome::Denied(ruling) => return Begun::Over(Err(denied(*incoming, ruling))),
+            Outcome::Input | Outcome::Output | Outcome::Over => {
+                return Begun::Owes(incoming, owed);
+            }
+        }
+    }
+    Begun::Over(Ok(incoming))
+}
+
+/// Runs what [`begin`] has left. Gives the connection back ready for its data.
 ///
 /// # Errors
 /// When it ended instead; it is closed then.
-pub async fn run(
+pub async fn finish(
     entrance: &Entrance<'_>,
     mut incoming: Box<Incoming>,
+    mut owed: Handlers,
 ) -> Result<Box<Incoming>, Ended> {
-    let mut owed = entrance.owed();
-    note_owed(&mut incoming.connection, owed);
-    if owed == Handlers::ACCEPT_SESSION && entrance.rules.is_none() {
-        accept_session::step(entrance, &mut incoming);
-        return Ok(incoming);
-    }
     let timeout = entrance.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let deadline = Instant::now() + timeout;
     let outcome = {
@@ -209,12 +235,7 @@ pub async fn run(
             tracing::debug!(%history, "a connection got its answer");
             Err(Ended::Answered)
         }
-        Ok(Outcome::Denied(ruling)) => {
-            if ruling == Ruling::SilentDrop {
-                incoming.connection.vanish();
-            }
-            Err(Ended::Denied)
-        }
+        Ok(Outcome::Denied(ruling)) => Err(denied(*incoming, ruling)),
         Ok(_) => Ok(incoming),
         Err(failure) => {
             let source = incoming.session.source;
@@ -248,6 +269,14 @@ pub async fn run(
             })
         }
     }
+}
+
+/// Closes a connection that a rule refused.
+fn denied(incoming: Incoming, ruling: Ruling) -> Ended {
+    if ruling == Ruling::SilentDrop {
+        incoming.connection.vanish();
+    }
+    Ended::Denied
 }
 
 /// A turn in the worker's queue for cryptography, for the handler that needs one.
@@ -286,6 +315,13 @@ fn note_owed(connection: &mut Connection, owed: Handlers) {
     }
 }
 
+/// A handler is done, and what it has found out is owed too.
+fn owe(connection: &mut Connection, owed: &mut Handlers, done: Handler, more: Handlers) {
+    owed.remove(Handlers::only(done));
+    note_owed(connection, more);
+    owed.insert(more);
+}
+
 /// Tries the handlers until none is owed, or one ends the connection.
 async fn work(
     entrance: &Entrance<'_>,
@@ -295,7 +331,7 @@ async fn work(
     while let Some(handler) = owed.first() {
         let turn = turn_for(handler, entrance.turns).await;
         let outcome = match handler {
-            Handler::MonitorIn => monitor_in::step(entrance, incoming),
+            Handler::MonitorIn => Ok(monitor_in::step(entrance, incoming)),
             Handler::Health => health::step(entrance, incoming),
             Handler::SendLastChunk => send_last_chunk::step(incoming),
             Handler::AcceptProxy => accept_proxy::step(entrance, incoming),
@@ -308,11 +344,7 @@ async fn work(
         after_try(&incoming.connection, &outcome, turn).await;
         let failed = |reason| Failure { handler, reason };
         match outcome.map_err(failed)? {
-            Outcome::Done(more) => {
-                owed.remove(Handlers::only(handler));
-                note_owed(&mut incoming.connection, more);
-                owed.insert(more);
-            }
+            Outcome::Done(more) => owe(&mut incoming.connection, owed, handler, more),
             Outcome::Input => {
                 let waited = incoming.connection.readable().await;
                 waited.map_err(|error| failed(Reason::from(&error)))?;
@@ -326,3 +358,6 @@ async fn work(
     }
     Ok(Outcome::DONE)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,20 +4,19 @@
 use super::incoming::{Entrance, Incoming};
 use super::send_last_chunk::answer;
 use super::{Handlers, Outcome};
-use crate::conn::end::Reason;
 use crate::conn::op::Step;
 use crate::observe::record::Endpoint;
 
 /// A monitor is owed an answer and nothing else.
-pub(super) fn step(entrance: &Entrance<'_>, incoming: &mut Incoming) -> Result<Outcome, Reason> {
+pub(super) fn step(entrance: &Entrance<'_>, incoming: &mut Incoming) -> Outcome {
     let Endpoint::Inet(source) = incoming.session.source else {
-        return Ok(Outcome::DONE);
+        return Outcome::DONE;
     };
     let ip = source.ip().to_canonical();
     if !entrance.monitor_net.iter().any(|net| net.contains(&ip)) {
-        return Ok(Outcome::DONE);
+        return Outcome::DONE;
     }
     incoming.last_chunk = (answer(entrance.http_check), 0);
     incoming.connection.want(Step::ResponseHeader);
-    Ok(Outcome::Done(Handlers::SEND_LAST_CHUNK))
+    Outcome::Done(Handlers::SEND_LAST_CHUNK)
 }

@@ -1,6 +1,7 @@
 //! TCP_RULES: `tcp-request connection`, before anything is read, and `tcp-request session`, once the
 //! handshakes are done.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::incoming::{Entrance, Incoming};
@@ -27,6 +28,13 @@ impl ClientTcp for Connection {
     fn info(&self) -> Option<tcp::Info> {
         tcp::info(self.fd()).ok()
     }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        socket2::SockRef::from(&self.fd())
+            .local_addr()
+            .ok()?
+            .as_socket()
+    }
 }
 
 /// Asks the rules that see the connection alone.
@@ -50,8 +58,10 @@ pub(super) fn session(entrance: &Entrance<'_>, incoming: &mut Incoming) -> Outco
 }
 
 fn ask(setting: &Setting<'_>, rules: &[Arc<Rule>], incoming: &mut Incoming) -> Outcome {
-    incoming.session.destination = incoming.local_address();
     let mut owed = Handlers::empty();
+    if rules.is_empty() {
+        return Outcome::Done(owed);
+    }
     let Incoming {
         connection,
         session,

@@ -104,7 +104,12 @@ fn open(
             Ok(())
         }
         BindAddress::Unix(path) => {
-            let socket = open_unix(path, bind, backlog)?;
+            let owner = UnixFile {
+                mode: bind.unix_mode,
+                uid: bind.unix_uid,
+                gid: bind.unix_gid,
+            };
+            let socket = open_unix(path, owner, backlog)?;
             share(&socket, workers, |socket| {
                 listening(socket, Ctrl::Unix, false)
             })
@@ -193,13 +198,22 @@ fn open_tcp(
     Ok(OwnedFd::from(socket))
 }
 
-fn unix_socket() -> io::Result<Socket> {
+/// What the file of a UNIX socket is given; `None`: as the system makes it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct UnixFile {
+    pub(crate) mode: Option<u32>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+}
+
+/// A UNIX socket that is not bound.
+pub(crate) fn unix_socket() -> io::Result<Socket> {
     Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)
 }
 
 /// Binds under a temporary name first, so that a daemon that is being replaced keeps answering
 /// until this one is ready, and a stale file of a dead one is no obstacle.
-fn open_unix(path: &Path, bind: &Bind, backlog: i32) -> io::Result<OwnedFd> {
+pub(crate) fn open_unix(path: &Path, file: UnixFile, backlog: i32) -> io::Result<OwnedFd> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = Path::new(&temporary);
@@ -209,7 +223,7 @@ fn open_unix(path: &Path, bind: &Bind, backlog: i32) -> io::Result<OwnedFd> {
     }
     let socket = unix_socket()?;
     socket.bind(&SockAddr::unix(temporary)?)?;
-    let prepared = prepare_unix(&socket, temporary, bind, backlog)
+    let prepared = prepare_unix(&socket, temporary, file, backlog)
         .and_then(|()| std::fs::rename(temporary, path));
     if prepared.is_err() {
         // Whatever failed is reported; a left-over temporary file would only confuse.
@@ -218,11 +232,11 @@ fn open_unix(path: &Path, bind: &Bind, backlog: i32) -> io::Result<OwnedFd> {
     prepared.map(|()| OwnedFd::from(socket))
 }
 
-fn prepare_unix(socket: &Socket, path: &Path, bind: &Bind, backlog: i32) -> io::Result<()> {
-    if bind.unix_uid.is_some() || bind.unix_gid.is_some() {
-        chown(path, bind.unix_uid, bind.unix_gid)?;
+fn prepare_unix(socket: &Socket, path: &Path, file: UnixFile, backlog: i32) -> io::Result<()> {
+    if file.uid.is_some() || file.gid.is_some() {
+        chown(path, file.uid, file.gid)?;
     }
-    if let Some(mode) = bind.unix_mode {
+    if let Some(mode) = file.mode {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     }
     socket.listen(backlog)

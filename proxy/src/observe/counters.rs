@@ -74,6 +74,10 @@ pub struct Counters {
     pub client_aborts: Count,
     /// Streams that their servers aborted (`srv_abrt`).
     pub server_aborts: Count,
+    /// Connections begun to servers (`connect`).
+    pub attempts: Count,
+    /// Streams that this process failed (`eint`).
+    pub internal_errors: Count,
     /// Streams that balance sent here (`lbtot`).
     pub balanced: Count,
     /// Longest queue (`qmax`).
@@ -86,6 +90,108 @@ pub struct Counters {
     pub total_time: Count,
     /// Streams whose times were added.
     pub timed: Count,
+    /// Checks that failed while the server was not known to be down (`chkfail`).
+    pub failed_checks: Count,
+    /// Times that it went down (`chkdown`).
+    pub went_down: Count,
+    /// Times that too many streams failed in a row (`hanafail`).
+    pub observed_failures: Count,
+    /// Longest wait in queues of one of them, milliseconds (`qtime_max`).
+    pub queue_time_max: Count,
+    /// Longest connecting of one of them, milliseconds (`ctime_max`).
+    pub connect_time_max: Count,
+    /// Longest of them, milliseconds (`ttime_max`).
+    pub total_time_max: Count,
     /// When the last stream came, milliseconds of the process's clock, plus 1 (`lastsess`); 0: none.
     pub last_session: Count,
+}
+
+/// How long a stream took, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// In queues.
+    pub queue: u64,
+    /// For connections.
+    pub connect: u64,
+    /// In all.
+    pub total: u64,
+}
+
+impl Counters {
+    /// Adds the times of a stream that has ended.
+    pub fn time(&self, taken: Taken) {
+        self.queue_time.add(taken.queue);
+        self.connect_time.add(taken.connect);
+        self.total_time.add(taken.total);
+        self.queue_time_max.raise(taken.queue);
+        self.connect_time_max.raise(taken.connect);
+        self.total_time_max.raise(taken.total);
+        self.timed.one();
+    }
+
+    /// The times of the average stream.
+    #[must_use]
+    pub fn average(&self) -> Taken {
+        let streams = self.timed.get().max(1);
+        Taken {
+            queue: self.queue_time.get() / streams,
+            connect: self.connect_time.get() / streams,
+            total: self.total_time.get() / streams,
+        }
+    }
+
+    /// The longest times.
+    #[must_use]
+    pub fn longest(&self) -> Taken {
+        Taken {
+            queue: self.queue_time_max.get(),
+            connect: self.connect_time_max.get(),
+            total: self.total_time_max.get(),
+        }
+    }
+
+    /// Forgets highest values.
+    pub fn clear_highest(&self) {
+        for highest in [
+            &self.sessions_max,
+            &self.rate_max,
+            &self.queued_max,
+            &self.queue_time_max,
+            &self.connect_time_max,
+            &self.total_time_max,
+        ] {
+            highest.set(0);
+        }
+    }
+
+    /// Forgets everything but when the last stream came.
+    pub fn clear(&self) {
+        self.clear_highest();
+        for count in [
+            &self.connections,
+            &self.sessions,
+            &self.bytes_in,
+            &self.bytes_out,
+            &self.denied_requests,
+            &self.denied_responses,
+            &self.failed_requests,
+            &self.denied_connections,
+            &self.denied_sessions,
+            &self.failed_connections,
+            &self.failed_responses,
+            &self.retries,
+            &self.redispatches,
+            &self.client_aborts,
+            &self.server_aborts,
+            &self.attempts,
+            &self.internal_errors,
+            &self.balanced,
+            &self.queue_time,
+            &self.connect_time,
+            &self.total_time,
+            &self.timed,
+        ] {
+            count.set(0);
+        }
+    }
 }

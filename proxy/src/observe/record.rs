@@ -12,6 +12,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::conn::Side;
 use crate::conn::end::{EndHistory, Layer, Reason};
+use crate::observe::log::Notes;
 use crate::stream::interface::State;
 use crate::stream::living::{KillSwitch, ServerAt};
 
@@ -181,13 +182,15 @@ impl Termination {
     /// The client waited too long for another attempt.
     pub const CLIENT_IDLE_RETRYING: Self = Self('c', 'C');
     /// The server was marked down, and its streams are not to outlive that.
-    pub const SERVER_DOWN: Self = Self('D', 'D');
+    pub const SERVER_DOWN: Self = Self('D', '-');
     /// A server of the main group came back, and backup servers' streams are to move.
-    pub const BACKUP_LEFT: Self = Self('U', 'D');
+    pub const BACKUP_LEFT: Self = Self('U', '-');
     /// The client left during the connection to the server.
     pub const CLIENT_GONE_CONNECTING: Self = Self('C', 'C');
     /// The proxy itself ended it: it was stopped.
     pub const KILLED: Self = Self('K', 'D');
+    /// It was ended by the runtime API.
+    pub const SHUT_DOWN: Self = Self('K', '-');
     /// The proxy ran out of something, or its kernel hand-over failed.
     pub const INTERNAL: Self = Self('I', 'D');
     /// As [`Termination::INTERNAL`], before the server was reached.
@@ -236,6 +239,8 @@ pub struct Times {
     pub accepted_at: SystemTime,
     /// The accept.
     pub accepted: Instant,
+    /// The client's handshakes were done.
+    pub ready: Instant,
     /// The first attempt to connect began.
     pub connecting: Option<Instant>,
     /// The server connection was established.
@@ -279,6 +284,13 @@ pub struct FlowRecord {
     pub kill: KillSwitch,
     /// How urgent its line is.
     pub log_level: Cell<LogLevel>,
+    /// The client has said something, although nothing of it may have been passed on. Looked at only
+    /// where `option dontlognull` asks.
+    pub heard: Cell<bool>,
+    /// It has been logged, and is not to be logged again at its end.
+    pub logged: Cell<bool>,
+    /// What only formats show; `None`: its frontend has none.
+    pub notes: RefCell<Option<Box<Notes>>>,
     /// Why it is not on the path that was asked for.
     pub why: Cell<Option<Why>>,
     /// What ended in the client's connection and in the server's, layer by layer.
@@ -298,9 +310,13 @@ impl FlowRecord {
     }
 
     /// A text that no other flow of this host has: the process, when it accepted the flow, and the
-    /// flow's number.
+    /// flow's number; or what the frontend's `unique-id-format` says.
     #[must_use]
     pub fn unique_id(&self) -> String {
+        let notes = self.notes.borrow();
+        if let Some(id) = notes.as_ref().and_then(|notes| notes.unique_id.clone()) {
+            return id;
+        }
         let accepted = self
             .times
             .get()

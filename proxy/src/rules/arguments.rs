@@ -100,7 +100,9 @@ impl Operand {
     pub(super) fn get(self, scene: &Scene<'_>) -> Option<i64> {
         match self {
             Self::Number(number) => Some(number),
-            Self::Variable(id) => scene.vars.borrow().get(id).and_then(super::cast::integer),
+            Self::Variable(id) => scene
+                .vars
+                .look(id, |value| value.and_then(super::cast::integer)),
         }
     }
 }
@@ -108,13 +110,14 @@ impl Operand {
 /// A variable's value, copied to the evaluation's memory: the variable may change while
 /// the value is still looked at.
 pub(super) fn variable<'a>(id: VarId, scene: &Scene<'a>) -> Option<Value<'a>> {
-    let vars = scene.vars.borrow();
-    Some(match vars.get(id)? {
-        Value::Str(text) => Value::Str(scene.arena.alloc_slice_copy(text)),
-        Value::Bin(bytes) => Value::Bin(scene.arena.alloc_slice_copy(bytes)),
-        Value::Bool(is) => Value::Bool(is),
-        Value::Int(number) => Value::Int(number),
-        Value::Ipv4(address) => Value::Ipv4(address),
-        Value::Ipv6(address) => Value::Ipv6(address),
+    scene.vars.look(id, |value| {
+        Some(match value? {
+            Value::Str(text) => Value::Str(scene.arena.alloc_slice_copy(text)),
+            Value::Bin(bytes) => Value::Bin(scene.arena.alloc_slice_copy(bytes)),
+            Value::Bool(is) => Value::Bool(is),
+            Value::Int(number) => Value::Int(number),
+            Value::Ipv4(address) => Value::Ipv4(address),
+            Value::Ipv6(address) => Value::Ipv6(address),
+        })
     })
 }

@@ -15,7 +15,7 @@ use super::sample::{Kind, Value};
 #[must_use]
 pub fn is_possible(from: Kind, to: Kind) -> bool {
     match (from, to) {
-        (Kind::Bool, Kind::Ipv4 | Kind::Ipv6 | Kind::Address | Kind::Bin) => false,
+        (Kind::Bool, Kind::Ipv4 | Kind::Ipv6 | Kind::Address) => false,
         (Kind::Ipv4 | Kind::Ipv6 | Kind::Address, Kind::Bool) => true,
         (Kind::Ipv6, Kind::Int) => false,
         (Kind::Bin, to) => matches!(to, Kind::Bin | Kind::Str),
@@ -27,8 +27,8 @@ pub fn is_possible(from: Kind, to: Kind) -> bool {
 ///
 /// - numbers and addresses as text are what a person would write; text as a number is the digits
 ///   that it begins with, 0 without any;
-/// - an IPv4 address is a number in its natural order; an IPv6 address is an IPv4 one only if it
-///   is mapped (`::ffff:…`);
+/// - true and false are the numbers 1 and 0; an IPv4 address is a number in its natural order; an IPv6 address is an IPv4 one only if it
+///   is mapped (`::ffff:…`); text as an IPv4 address is the one that it begins with (`1.2.3.4:80`);
 /// - bytes as text end before the first NUL.
 #[must_use]
 pub fn cast<'a>(value: Value<'a>, to: Kind, arena: &'a Bump) -> Option<Value<'a>> {
@@ -75,7 +75,7 @@ pub(super) fn ipv4(value: Value<'_>) -> Option<Ipv4Addr> {
         Value::Ipv6(address) => address.to_ipv4_mapped(),
         // The lower half counts, as an address has no more bits.
         Value::Int(number) => Some(Ipv4Addr::from_bits(number as u32)),
-        Value::Str(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        Value::Str(text) => dotted(text),
         Value::Bool(_) | Value::Bin(_) => None,
     }
 }
@@ -89,8 +89,31 @@ pub(super) fn ipv6(value: Value<'_>) -> Option<Ipv6Addr> {
 }
 
 fn address(text: &[u8]) -> Option<Value<'static>> {
-    let text = std::str::from_utf8(text).ok()?;
-    text.parse::<std::net::IpAddr>().ok().map(Value::from)
+    dotted(text).map(Value::Ipv4).or_else(|| {
+        let text = std::str::from_utf8(text).ok()?;
+        text.parse().ok().map(Value::Ipv6)
+    })
+}
+
+/// The IPv4 address that text begins with. What follows it does not matter, unless it is a digit or
+/// a dot.
+fn dotted(text: &[u8]) -> Option<Ipv4Addr> {
+    let end = text
+        .iter()
+        .position(|b| !b.is_ascii_digit() && *b != b'.')
+        .unwrap_or(text.len());
+    let mut octets = [0_u8; 4];
+    let mut parts = text[..end].split(|b| *b == b'.');
+    for octet in &mut octets {
+        *octet = parts
+            .next()
+            .filter(|digits| !digits.is_empty())?
+            .iter()
+            .try_fold(0_u8, |number, digit| {
+                number.checked_mul(10)?.checked_add(digit - b'0')
+            })?;
+    }
+    parts.next().is_none().then(|| octets.into())
 }
 
 /// The value as text.
@@ -115,10 +138,10 @@ pub fn string<'a>(value: Value<'a>, arena: &'a Bump) -> &'a [u8] {
 fn binary<'a>(value: Value<'a>, arena: &'a Bump) -> Option<&'a [u8]> {
     match value {
         Value::Str(bytes) | Value::Bin(bytes) => Some(bytes),
+        Value::Bool(is) => Some(arena.alloc_slice_copy(&i64::from(is).to_be_bytes())),
         Value::Int(number) => Some(arena.alloc_slice_copy(&number.to_be_bytes())),
         Value::Ipv4(address) => Some(arena.alloc_slice_copy(&address.octets())),
         Value::Ipv6(address) => Some(arena.alloc_slice_copy(&address.octets())),
-        Value::Bool(_) => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -43,6 +44,34 @@ impl PatternFiles for SystemFiles {
     }
 }
 
+/// Knows the addresses of host names, so that tests need no network.
+pub trait HostNames: fmt::Debug {
+    /// The first IPv4 address of a host.
+    ///
+    /// # Errors
+    /// In words for a message.
+    fn ipv4(&self, name: &str) -> Result<Ipv4Addr, String>;
+}
+
+/// The machine's resolver. It blocks, for as long as a name server takes that does not answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemHosts;
+
+impl HostNames for SystemHosts {
+    fn ipv4(&self, name: &str) -> Result<Ipv4Addr, String> {
+        let found = (name, 0)
+            .to_socket_addrs()
+            .map_err(|error| error.to_string())?;
+        found
+            .into_iter()
+            .find_map(|address| match address.ip() {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })
+            .ok_or_else(|| "the host has no IPv4 address".to_owned())
+    }
+}
+
 /// What names stand for where a rule stands.
 #[derive(Debug)]
 pub struct Names<'a> {
@@ -60,6 +89,8 @@ pub struct Names<'a> {
     pub own: &'a str,
     /// Pattern files.
     pub files: &'a dyn PatternFiles,
+    /// Hosts that patterns name.
+    pub hosts: &'a dyn HostNames,
     /// The variables that rules have named so far.
     pub vars: &'a VarNames,
 }

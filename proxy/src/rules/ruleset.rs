@@ -103,6 +103,8 @@ pub enum Stage {
     Response,
     /// `use_backend`, `use-server`, `stick`: a choice for the stream.
     Choice,
+    /// `stick store-response`: what is remembered of the server's first bytes.
+    Memory,
 }
 
 impl Stage {
@@ -115,7 +117,9 @@ impl Stage {
             Self::Request | Self::Choice => {
                 Needs::CONNECTION | Needs::SESSION | Needs::STREAM | Needs::REQUEST
             }
-            Self::Response => Needs::CONNECTION | Needs::SESSION | Needs::STREAM | Needs::RESPONSE,
+            Self::Response | Self::Memory => {
+                Needs::CONNECTION | Needs::SESSION | Needs::STREAM | Needs::RESPONSE
+            }
         }
     }
 }

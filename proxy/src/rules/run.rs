@@ -10,6 +10,7 @@ use super::ruleset::{Progress, Rule, Step, step};
 use super::scene::{Census, ClientTcp, Millis, Payload, Place, Scene};
 use super::session::{Session, SocketEffect};
 use super::table::Tables;
+use super::vars::{ProcessVars, Variables};
 use crate::conn::data::ssl::SslSock;
 use crate::handshake::proxy_protocol::Header;
 
@@ -58,6 +59,8 @@ pub struct Setting<'a> {
     pub listener: (u32, &'a str),
     /// The stick tables.
     pub tables: &'a Tables,
+    /// The variables of the process.
+    pub vars: &'a ProcessVars,
     /// The running proxy's counts.
     pub census: &'a dyn Census,
 }
@@ -105,7 +108,7 @@ impl<'a> Setting<'a> {
             random: self.scratch.random(),
             last_look: sight.last_look,
             source: session.source_address(),
-            destination: session.destination,
+            new_destination: session.destination,
             client_tcp: sight.client_tcp,
             frontend: self.frontend,
             listener: self.listener,
@@ -117,7 +120,7 @@ impl<'a> Setting<'a> {
             response: sight.response,
             tracked: session.tracked(),
             tables: self.tables,
-            vars: &session.vars,
+            vars: Variables::new(&session.vars, self.vars),
             census: self.census,
         }
     }

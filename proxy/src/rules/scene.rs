@@ -1,13 +1,12 @@
 //! What rules may look at, at one moment.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
 
 use bumpalo::Bump;
 
 use super::table::{Tables, Tracked};
-use super::vars::Vars;
+use super::vars::Variables;
 use crate::conn::data::ssl::SslSock;
 use crate::handshake::proxy_protocol::Header;
 use crate::sys::tcp;
@@ -115,6 +114,8 @@ pub trait Census: fmt::Debug {
 pub trait ClientTcp: fmt::Debug {
     /// TCP's state of it; `None`: it is not TCP, or is gone.
     fn info(&self) -> Option<tcp::Info>;
+    /// The address that the client connected to; `None`: it is no IP address.
+    fn local_address(&self) -> Option<SocketAddr>;
 }
 
 /// A proxy, as a stream knows it.
@@ -141,9 +142,10 @@ pub struct Scene<'a> {
     /// The source that rules see: the socket's peer, a PROXY header's, or what `set-src` made of it.
     /// `None`: no IP address.
     pub source: Option<SocketAddr>,
-    /// The destination, likewise.
-    pub destination: Option<SocketAddr>,
-    /// TCP's state of the client's socket; asked for only when a rule looks at it.
+    /// What a PROXY header or `set-dst` made of the destination; `None`: it is the socket's. See
+    /// [`Scene::destination`].
+    pub new_destination: Option<SocketAddr>,
+    /// The client's socket; asked only when a rule looks at what it knows.
     pub client_tcp: Option<&'a dyn ClientTcp>,
     /// The frontend.
     pub frontend: Place<'a>,
@@ -166,7 +168,17 @@ pub struct Scene<'a> {
     /// The stick tables.
     pub tables: &'a Tables,
     /// Variables.
-    pub vars: &'a RefCell<Vars>,
+    pub vars: Variables<'a>,
     /// The running proxy's counts.
     pub census: &'a dyn Census,
+}
+
+impl Scene<'_> {
+    /// The destination that rules see: the socket's own address, a PROXY header's, or what `set-dst`
+    /// made of it. `None`: no IP address.
+    #[must_use]
+    pub fn destination(&self) -> Option<SocketAddr> {
+        self.new_destination
+            .or_else(|| self.client_tcp.and_then(ClientTcp::local_address))
+    }
 }

@@ -2,7 +2,7 @@
 //! variables they set.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::action::{Action, Gpc, Operand, Part};
 use super::cast;
@@ -18,7 +18,7 @@ use crate::observe::record::{Endpoint, LogLevel};
 pub struct Session {
     /// The source that rules, logs and headers see.
     pub source: Endpoint,
-    /// The destination, likewise; `None`: not asked for yet, or no IP address.
+    /// What a PROXY header or `set-dst` made of the destination; `None`: it is the socket's.
     pub destination: Option<SocketAddr>,
     /// The entries that `track-sc0` to `track-sc2` hold.
     pub tracked: [Option<Tracked>; 3],
@@ -74,7 +74,8 @@ impl Session {
         self.tracked.each_ref().map(Option::as_ref)
     }
 
-    /// The values that an action needs, looked up while the scene can still see the session.
+    /// The values that an action needs, looked up while the scene can still see the session. Actions on
+    /// variables are carried out by it.
     #[must_use]
     pub fn prepare(action: &Action, scene: &Scene<'_>) -> Prepared {
         match action {
@@ -104,18 +105,25 @@ impl Session {
                     Part::Source | Part::Destination => Kind::Address,
                     Part::SourcePort | Part::DestinationPort => Kind::Int,
                 };
-                let value = value.evaluate(scene).value();
-                match value.and_then(|value| cast::cast(value, wanted, scene.arena)) {
-                    Some(Value::Ipv4(address)) => Prepared::Address(IpAddr::V4(address)),
-                    Some(Value::Ipv6(address)) => Prepared::Address(IpAddr::V6(address)),
-                    Some(Value::Int(number)) => Prepared::Number(number),
-                    _ => Prepared::Nothing,
-                }
+                let old = match part {
+                    Part::Source | Part::SourcePort => scene.source,
+                    Part::Destination | Part::DestinationPort => scene.destination(),
+                };
+                value
+                    .evaluate(scene)
+                    .value()
+                    .and_then(|value| cast::cast(value, wanted, scene.arena))
+                    .and_then(|value| changed(old, value))
+                    .map_or(Prepared::Nothing, Prepared::Address)
             }
             Action::SetVar { id, value } => {
                 if let Some(value) = value.evaluate(scene).value() {
-                    scene.vars.borrow_mut().set(*id, value);
+                    scene.vars.set(*id, value);
                 }
+                Prepared::Nothing
+            }
+            Action::UnsetVar(id) => {
+                scene.vars.unset(*id);
                 Prepared::Nothing
             }
             _ => Prepared::Nothing,
@@ -146,8 +154,10 @@ impl Session {
                     entry.set_gpt0(u32::try_from(number).unwrap_or(u32::MAX), now);
                 }
             }
-            (Action::SetAddress { part, .. }, prepared) => self.set_address(*part, &prepared),
-            (Action::UnsetVar(id), _) => self.vars.get_mut().unset(*id),
+            (Action::SetAddress { part, .. }, Prepared::Address(address)) => match part {
+                Part::Source | Part::SourcePort => self.source = Endpoint::Inet(address),
+                Part::Destination | Part::DestinationPort => self.destination = Some(address),
+            },
             (Action::SetMark(mark), _) => return Some(SocketEffect::Mark(*mark)),
             (Action::SetTos(tos), _) => return Some(SocketEffect::Tos(*tos)),
             (Action::ExpectProxy, _) => return Some(SocketEffect::ExpectProxy),
@@ -158,32 +168,18 @@ impl Session {
         }
         None
     }
-
-    fn set_address(&mut self, part: Part, value: &Prepared) {
-        let place = match part {
-            Part::Source | Part::SourcePort => {
-                if let Some(changed) = changed(self.source_address(), part, value) {
-                    self.source = Endpoint::Inet(changed);
-                }
-                return;
-            }
-            Part::Destination | Part::DestinationPort => &mut self.destination,
-        };
-        if let Some(changed) = changed(*place, part, value) {
-            *place = Some(changed);
-        }
-    }
 }
 
-/// An address with one part of it changed; an address that was none has no port (0).
-fn changed(old: Option<SocketAddr>, part: Part, value: &Prepared) -> Option<SocketAddr> {
-    match (part, value) {
-        (Part::Source | Part::Destination, Prepared::Address(ip)) => {
-            Some(SocketAddr::new(*ip, old.map_or(0, |old| old.port())))
-        }
-        (Part::SourcePort | Part::DestinationPort, Prepared::Number(port)) => {
+/// An address of which `value` replaces the IP address or, if it is a number, the port; an address
+/// that was none has no port (0).
+fn changed(old: Option<SocketAddr>, value: Value<'_>) -> Option<SocketAddr> {
+    let port = old.map_or(0, |old| old.port());
+    match value {
+        Value::Ipv4(ip) => Some(SocketAddr::new(ip.into(), port)),
+        Value::Ipv6(ip) => Some(SocketAddr::new(ip.into(), port)),
+        Value::Int(port) => {
             let mut address = old?;
-            address.set_port(u16::try_from(*port).ok()?);
+            address.set_port(u16::try_from(port).ok()?);
             Some(address)
         }
         _ => None,
@@ -199,6 +195,6 @@ pub enum Prepared {
     Entry(Tracked),
     /// A number.
     Number(i64),
-    /// An address.
-    Address(IpAddr),
+    /// The whole new address.
+    Address(SocketAddr),
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,13 +10,13 @@ use bumpalo::Bump;
 
 use super::acl::{Acls, Condition};
 use super::expr::Expr;
-use super::names::{Names, PatternFiles};
+use super::names::{HostNames, Names, PatternFiles};
 use super::sample::{Sample, Value};
 use super::scene::{Census, ClientTcp, Millis, Needs, Payload, Place, Scene};
 use super::table::Tables;
-use super::vars::{VarNames, Vars};
+use super::vars::{ProcessVars, VarNames, Variables, Vars};
 use crate::config::diagnostic::Fault;
-use crate::config::lexer::{self, Variables, Word};
+use crate::config::lexer::{self, Word};
 use crate::sys::tcp;
 
 /// Counts that tell by their value where they come from.
@@ -55,7 +56,7 @@ impl Census for Counts {
     }
 }
 
-/// A connection with a known round trip time.
+/// A connection to 198.51.100.1:443 with a known round trip time.
 #[derive(Debug)]
 struct Tcp;
 
@@ -66,6 +67,10 @@ impl ClientTcp for Tcp {
             rtt_var: 6_789,
             ..tcp::Info::default()
         })
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        Some(([198, 51, 100, 1], 443).into())
     }
 }
 
@@ -82,6 +87,19 @@ impl PatternFiles for Files {
     }
 }
 
+/// Knows `client.example`, which is 192.0.2.7.
+#[derive(Debug)]
+pub(super) struct Hosts;
+
+impl HostNames for Hosts {
+    fn ipv4(&self, name: &str) -> Result<Ipv4Addr, String> {
+        match name {
+            "client.example" => Ok(Ipv4Addr::new(192, 0, 2, 7)),
+            _ => Err("no such host".to_owned()),
+        }
+    }
+}
+
 /// Frontends `fe` and `fe2`, backends `be` and `be2` with servers `s1` and `s2` each, variables
 /// `txn.t` (text `tee`) and `txn.n` (7), a client 192.0.2.7:40000 of 198.51.100.1:443.
 pub(super) struct World {
@@ -90,6 +108,7 @@ pub(super) struct World {
     files: Files,
     var_names: VarNames,
     pub(super) vars: RefCell<Vars>,
+    pub(super) shared_vars: ProcessVars,
     pub(super) arena: Bump,
     tables: Tables,
 }
@@ -106,6 +125,7 @@ impl World {
             files: Files::default(),
             var_names: VarNames::default(),
             vars: RefCell::default(),
+            shared_vars: ProcessVars::default(),
             arena: Bump::new(),
             tables: Tables::default(),
         };
@@ -131,6 +151,7 @@ impl World {
             backend: None,
             own: "fe",
             files: &self.files,
+            hosts: &Hosts,
             vars: &self.var_names,
         }
     }
@@ -142,7 +163,7 @@ impl World {
             random: 0x0123_4567_89ab_cdef,
             last_look: true,
             source: Some(([192, 0, 2, 7], 40_000).into()),
-            destination: Some(([198, 51, 100, 1], 443).into()),
+            new_destination: None,
             client_tcp: Some(&Tcp),
             frontend: Place {
                 index: 0,
@@ -157,7 +178,7 @@ impl World {
             response: None,
             tracked: [None; 3],
             tables: &self.tables,
-            vars: &self.vars,
+            vars: Variables::new(&self.vars, &self.shared_vars),
             census: &Counts,
         }
     }
@@ -233,7 +254,7 @@ fn message(fault: Fault) -> String {
 /// A line's words, as the configuration's reader cuts them.
 pub(super) fn words(line: &str) -> Vec<Word> {
     let environment = BTreeMap::new();
-    let variables = Variables {
+    let variables = lexer::Variables {
         environment: &environment,
         section: "",
     };

@@ -32,6 +32,9 @@ impl Books {
     fn settle(&self, now: Millis) {
         let moved = [self.record.up.bytes(), self.record.down.bytes()];
         let [up, down] = self.counted.replace(moved);
+        if moved == [up, down] {
+            return;
+        }
         for entry in self.session.borrow().tracked.iter().flatten() {
             entry.add_bytes_in(moved[0] - up, now);
             entry.add_bytes_out(moved[1] - down, now);
@@ -43,26 +46,26 @@ impl Books {
 #[derive(Debug)]
 pub struct Account<'a> {
     accounts: &'a Accounts,
-    books: Rc<Books>,
-    listed: bool,
+    /// `None`: the session tracks nothing, and never will.
+    books: Option<Rc<Books>>,
 }
 
 impl Accounts {
-    /// Opens the account of a stream.
-    pub fn open(&self, session: Rc<RefCell<Session>>, record: &Rc<FlowRecord>) -> Account<'_> {
-        let listed = session.borrow().tracked.iter().any(Option::is_some);
-        let books = Rc::new(Books {
-            session,
-            record: Rc::clone(record),
-            counted: Cell::default(),
-        });
-        if listed {
+    /// Opens the account of a stream whose rules have tracked all that they may.
+    pub fn open(&self, session: &Rc<RefCell<Session>>, record: &Rc<FlowRecord>) -> Account<'_> {
+        let tracks = session.borrow().tracked.iter().any(Option::is_some);
+        let books = tracks.then(|| {
+            let books = Rc::new(Books {
+                session: Rc::clone(session),
+                record: Rc::clone(record),
+                counted: Cell::default(),
+            });
             self.open.borrow_mut().insert(record.id, Rc::clone(&books));
-        }
+            books
+        });
         Account {
             accounts: self,
             books,
-            listed,
         }
     }
 
@@ -75,10 +78,20 @@ impl Accounts {
 }
 
 impl Account<'_> {
+    /// Accounts for what was moved up to now.
+    pub fn settle(&self, now: Millis) {
+        if let Some(books) = &self.books {
+            books.settle(now);
+        }
+    }
+
     /// Accounts for the last bytes, and gives back what the session tracks.
     pub fn close(self, now: Millis) {
-        self.books.settle(now);
-        for place in &mut self.books.session.borrow_mut().tracked {
+        let Some(books) = &self.books else {
+            return;
+        };
+        books.settle(now);
+        for place in &mut books.session.borrow_mut().tracked {
             if let Some(entry) = place.take() {
                 entry.release(now);
             }
@@ -88,11 +101,8 @@ impl Account<'_> {
 
 impl Drop for Account<'_> {
     fn drop(&mut self) {
-        if self.listed {
-            self.accounts
-                .open
-                .borrow_mut()
-                .remove(&self.books.record.id);
+        if let Some(books) = &self.books {
+            self.accounts.open.borrow_mut().remove(&books.record.id);
         }
     }
 }

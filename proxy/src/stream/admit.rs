@@ -157,14 +157,11 @@ impl Admission<'_> {
     /// Looks at what there is, without waiting for more.
     fn look<T>(
         &self,
-        incoming: &mut Incoming,
+        incoming: &Incoming,
         backend: Option<Place<'_>>,
         look: impl FnOnce(&Scene<'_>) -> T,
     ) -> T {
         let setting = self.worker.setting(self.frontend, self.bind);
-        if incoming.session.destination.is_none() {
-            incoming.session.destination = incoming.local_address();
-        }
         let sight = Sight {
             last_look: true,
             client_tcp: Some(&incoming.connection),

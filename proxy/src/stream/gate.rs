@@ -1,5 +1,5 @@
-//! `tcp-response content`: looks at a server's first bytes before the client gets them, while the
-//! client's go on to the server.
+//! `tcp-response content`, `stick store-response`: look at a server's first bytes before the client
+//! gets them, while the client's go on to the server.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use tokio::time::Sleep;
 
+use super::route;
 use crate::backend::{Backend, Server};
 use crate::channel::buffer::Buffer;
 use crate::conn::Connection;
@@ -82,7 +83,7 @@ pub struct Site<'a> {
 }
 
 impl Gate {
-    /// A gate, where the backend has rules for responses.
+    /// A gate, where the backend has something to look at in responses.
     #[must_use]
     pub fn new(
         site: Site<'_>,
@@ -90,7 +91,7 @@ impl Gate {
         proxy: Option<Box<Header>>,
     ) -> Option<Box<Self>> {
         let rules = &site.backend.config.rules;
-        if rules.response.is_empty() {
+        if rules.response.is_empty() && rules.storing.is_empty() {
             return None;
         }
         let deadline = rules.response_delay.map(|delay| {
@@ -191,6 +192,27 @@ impl Gate {
                 carry_out(client, effect);
             },
         );
+        let passes = match reached {
+            Reached::Ruling(ruling, _) => matches!(ruling, Ruling::Accept | Ruling::Close),
+            Reached::Waits => last_look,
+        };
+        let storing = &self.backend.config.rules.storing;
+        if passes && !storing.is_empty() {
+            let sight = Sight {
+                last_look: true,
+                ..sight
+            };
+            let session = self.session.borrow();
+            let stores = setting.look(&session, sight, |scene| {
+                route::stick_of_response(storing, scene)
+            });
+            route::store(
+                &stores,
+                &self.server,
+                &self.worker.shared.tables,
+                setting.now,
+            );
+        }
         let take = |received: &mut Buffer| std::mem::replace(received, Buffer::empty());
         match reached {
             Reached::Ruling(Ruling::Accept, _) => Some(Opened::Pass(take(&mut self.received))),

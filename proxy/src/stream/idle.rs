@@ -33,30 +33,34 @@ impl IdleLimits {
         }
     }
 
-    fn limit(&self, side: Side, half_closed: bool) -> Option<Duration> {
+    /// The limit of a side of its own; `None` where the tunnel's holds, or none does.
+    fn own(&self, side: Side, half_closed: bool) -> Option<Duration> {
         let (plain, fin) = match side {
             Side::Client => (self.client, self.client_fin),
             Side::Server => (self.server, self.server_fin),
         };
-        if half_closed {
-            fin.or(self.tunnel).or(plain)
-        } else {
-            self.tunnel.or(plain)
-        }
+        let plain = plain.filter(|_| self.tunnel.is_none());
+        if half_closed { fin.or(plain) } else { plain }
     }
 
     /// The moment at which the flow will have been idle too long, and the side to blame, given
-    /// when each side was last active. `half_closed`: one direction has ended.
+    /// when each side was last active. `half_closed`: one direction has ended. A tunnel that was
+    /// idle is the client's fault.
     #[must_use]
     pub fn deadline(&self, active: [Instant; 2], half_closed: bool) -> Option<(Instant, Side)> {
-        Side::BOTH
-            .into_iter()
-            .filter_map(|side| {
-                let limit = self.limit(side, half_closed)?;
-                Some((active[side.index()].checked_add(limit)?, side))
-            })
-            // The first minimum: of two that fall together the client is to blame.
-            .min_by_key(|(at, _)| *at)
+        let sides = Side::BOTH.into_iter().filter_map(|side| {
+            let limit = self.own(side, half_closed)?;
+            Some((active[side.index()].checked_add(limit)?, side))
+        });
+        // A tunnel is idle when nothing moves in it at all.
+        let covered = |side| self.own(side, half_closed).is_some();
+        let tunnel = self
+            .tunnel
+            .filter(|_| !Side::BOTH.into_iter().all(covered))
+            .and_then(|limit| active[0].max(active[1]).checked_add(limit))
+            .map(|at| (at, Side::Client));
+        // The first minimum: of two that fall together the client is to blame.
+        tunnel.into_iter().chain(sides).min_by_key(|(at, _)| *at)
     }
 }
 
@@ -100,10 +104,12 @@ mod tests {
             tunnel: Some(60 * S),
             ..limits()
         };
-        assert_eq!(
-            tunnel.deadline([now, now], false),
-            Some((now + 60 * S, Side::Client))
-        );
+        for active in [[now, now], [now, now - S], [now - S, now]] {
+            assert_eq!(
+                tunnel.deadline(active, false),
+                Some((now + 60 * S, Side::Client))
+            );
+        }
     }
 
     #[test]

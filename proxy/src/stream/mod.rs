@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod interface;
 pub mod introduction;
 pub mod living;
+pub mod logging;
 pub mod open;
 pub mod pursuit;
 pub mod reach;

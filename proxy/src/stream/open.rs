@@ -11,6 +11,7 @@ use super::admit::{Admission, Admitted};
 use super::gate::{self, Gate};
 use super::idle::IdleLimits;
 use super::interface::StreamInterface;
+use super::logging::Logging;
 use super::reach::{self, Reached, Wish};
 use super::{answer, connect, route, transfer};
 use crate::backend::Backend;
@@ -79,6 +80,8 @@ pub async fn open(
     };
     let admitted = admission.admit(&mut incoming, chosen).await;
     record.log_level.set(incoming.session.log_level);
+    let logging = Logging::new(worker, frontend, bind, record);
+    logging.admitted(&incoming);
     let Admitted {
         backend,
         server,
@@ -95,6 +98,7 @@ pub async fn open(
         record.note_end(Side::Client, Layer::Data, ssl::reason(&error));
         return Err(Termination::CLIENT_GONE_CONNECTING);
     }
+    logging.listen(&incoming);
     let early = std::mem::replace(&mut incoming.received, Buffer::empty());
     let approach = connect::Approach {
         backend: &backend,
@@ -119,6 +123,7 @@ pub async fn open(
     } = match reach::reach(&approach, wish).await {
         Ok(reached) => reached,
         Err(termination) => {
+            logging.listen(&incoming);
             let asked = incoming.asked.is_some();
             if asked && termination != Termination::CLIENT_GONE_CONNECTING {
                 answer::refused(incoming.connection, record).await;
@@ -136,11 +141,12 @@ pub async fn open(
         return Err(Termination::CLIENT_GONE_CONNECTING);
     }
     route::store(
-        stores,
+        &stores,
         place.server(),
         &worker.shared.tables,
         worker.shared.clock.now(),
     );
+    logging.reached(&incoming, place.server(), &server);
     let Incoming {
         connection: client,
         session,

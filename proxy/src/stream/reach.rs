@@ -186,6 +186,8 @@ fn begin(approach: &Approach<'_>, way: &Pursuit, backend: &Backend, server: &Ser
         server.counters.last_session.set(now.0 + 1);
         *record.server.borrow_mut() = Some(Arc::clone(&server.config.name));
     }
+    backend.counters.attempts.one();
+    server.counters.attempts.one();
     if way.redispatched() && !record.redispatched.replace(true) {
         server.counters.redispatches.one();
         backend.counters.redispatches.one();

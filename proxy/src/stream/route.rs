@@ -118,10 +118,30 @@ pub fn stick(
     (matched, stores)
 }
 
+/// What the `stick store-response` lines say: more entries that are to remember the server. Of these
+/// lines, too, the first that stores into a table has it, whatever the request has stored there.
+#[must_use]
+pub fn stick_of_response(storing: &[Stick], scene: &Scene<'_>) -> Vec<ToStore> {
+    let mut stores: Vec<ToStore> = Vec::new();
+    for line in storing {
+        let is_full = stores.iter().any(|store| store.table == line.table);
+        if is_full || !applies(line.when.as_ref(), scene) {
+            continue;
+        }
+        let table = scene.tables.get(line.table);
+        let value = line.key.evaluate(scene).value();
+        if let Some(key) = value.and_then(|value| table.key(value)) {
+            let table = line.table;
+            stores.push(ToStore { table, key });
+        }
+    }
+    stores
+}
+
 /// Lets the entries remember the server that the stream got.
-pub fn store(stores: Vec<ToStore>, server: &Server, tables: &Tables, now: Millis) {
+pub fn store(stores: &[ToStore], server: &Server, tables: &Tables, now: Millis) {
     for ToStore { table, key } in stores {
-        tables.get(table).update(&key, now, |entry| {
+        tables.get(*table).update(key, now, |entry| {
             entry.set(Column::ServerId, u64::from(server.id));
         });
     }

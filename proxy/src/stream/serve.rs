@@ -15,6 +15,7 @@ use socket2::SockAddr;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::interface::{Move, State};
+use super::logging::Logging;
 use super::open::{self, Open};
 use super::{tally, transfer};
 use crate::backend::place::Place;
@@ -22,13 +23,12 @@ use crate::backend::{Backend, Held};
 use crate::config::model::SocketOptions;
 use crate::conn::ctrl::tcp;
 use crate::conn::{Connection, Ctrl};
-use crate::handshake;
-use crate::handshake::incoming::{Ended, Entrance, Incoming};
+use crate::handshake::incoming::{self, Begun, Ended, Entrance, Incoming};
 use crate::handshake::tcp_rules::Rules;
 use crate::observe;
-use crate::observe::log::{Concurrency, LEVEL_INFO, StreamLine};
-use crate::observe::record::{DirectionRecord, Endpoint, FlowRecord, LogLevel, Termination, Times};
-use crate::worker::{BindState, FrontendState, Worker};
+use crate::observe::log::{Concurrency, LEVEL_ERR, LEVEL_INFO};
+use crate::observe::record::{DirectionRecord, Endpoint, FlowRecord, Termination, Times};
+use crate::worker::{FrontendState, Worker};
 
 /// An accepted connection on its way to becoming a stream.
 #[derive(Debug)]
@@ -115,20 +115,25 @@ async fn enter(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>)
             worker.shared.global.bufsize,
             &worker.turns,
         );
-        Box::pin(handshake::incoming::run(&entrance, incoming)).await
+        match incoming::begin(&entrance, incoming) {
+            Begun::Over(outcome) => outcome,
+            Begun::Owes(incoming, owed) => {
+                Box::pin(incoming::finish(&entrance, incoming, owed)).await
+            }
+        }
     };
     match outcome {
         Ok(incoming) => serve(worker, place, incoming).await,
-        Err(ended) => refused(worker, frontend, bind, place.arrival, &ended),
+        Err(ended) => refused(worker, place, &ended),
     }
 }
 
 /// Logs a client that left before it was a connection.
 fn gone(worker: &Worker, frontend: &FrontendState, arrival: Arrival, source: Endpoint) {
-    let record = Rc::new(record(worker, frontend, arrival, source));
+    let record = record(worker, frontend, arrival, source);
     let counted = Counted::new(worker, frontend);
     let ending = Termination::CLIENT_GONE_CONNECTING;
-    log(worker, frontend, &record, ending, &counted);
+    Logging::new(worker, frontend, 0, &record).log(ending, counted.now());
 }
 
 /// Where and when a session began.
@@ -161,6 +166,7 @@ fn record(
         times: std::cell::Cell::new(Times {
             accepted_at: arrival.at,
             accepted: arrival.instant,
+            ready: Instant::now(),
             connecting: None,
             connected: None,
         }),
@@ -175,13 +181,16 @@ fn record(
         state: Default::default(),
         kill: Default::default(),
         log_level: Default::default(),
+        heard: Default::default(),
+        logged: Default::default(),
+        notes: Default::default(),
         why: std::cell::Cell::new(None),
         ends: Default::default(),
     }
 }
 
 /// Serves a stream, from the session that its client's connection has become to its log line.
-async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>) {
+async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, mut incoming: Box<Incoming>) {
     let Arrived {
         frontend, arrival, ..
     } = place;
@@ -191,6 +200,7 @@ async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>)
     let living = worker.living.enter(&record, frontend);
     let mut counted = Counted::new(worker, frontend);
     greet(worker, frontend, &incoming, &record);
+    Logging::new(worker, frontend, place.bind, &record).begin(&mut incoming);
     let termination = {
         let mut whole = pin!(run(worker, place, incoming, &record, &mut counted));
         // A stream that is killed is dropped where it is: its sockets reset, its places are free.
@@ -207,17 +217,14 @@ async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>)
     };
     drop(living);
     tally::ended(&worker.shared, frontend, &record, termination);
-    log(worker, frontend, &record, termination, &counted);
+    Logging::new(worker, frontend, place.bind, &record).log(termination, counted.now());
 }
 
 /// Says why a connection became no stream: who it came from, where it came to, and what was wrong.
-fn refused(
-    worker: &Worker,
-    frontend: &FrontendState,
-    bind: &BindState,
-    arrival: Arrival,
-    ended: &Ended,
-) {
+fn refused(worker: &Worker, place: Arrived<'_>, ended: &Ended) {
+    let Arrived {
+        frontend, arrival, ..
+    } = place;
     // What a rule refuses is counted, and not logged.
     if matches!(ended, Ended::Denied) {
         frontend.counters.denied_connections.one();
@@ -233,14 +240,24 @@ fn refused(
     if *silent && frontend.config.log.dontlognull {
         return;
     }
+    let level = if frontend.config.log.separate_errors {
+        LEVEL_ERR
+    } else {
+        LEVEL_INFO
+    };
+    let record = record(worker, frontend, arrival, *source);
+    let logging = Logging::new(worker, frontend, place.bind, &record);
+    if logging.failed(level, Counted::new(worker, frontend).now()) {
+        return;
+    }
     let text = observe::log::refusal(
         *source,
         arrival.at,
         &frontend.config.name,
-        &bind.label,
+        &frontend.binds[place.bind].label,
         failure,
     );
-    worker.logger.text(&frontend.logs, LEVEL_INFO, text);
+    worker.logger.text(&frontend.logs, level, text);
 }
 
 /// The gauges that a stream is counted in, for its log line.
@@ -292,11 +309,11 @@ async fn run(
     record: &Rc<FlowRecord>,
     counted: &mut Counted<'_>,
 ) -> Termination {
-    let frontend = place.frontend;
+    let Arrived { frontend, bind, .. } = place;
     let way = open::Way {
         worker,
         frontend,
-        bind: place.bind,
+        bind,
         record,
     };
     let chosen = |backend: &Arc<Backend>| {
@@ -319,14 +336,12 @@ async fn run(
         Err(termination) => return termination,
     };
     counted.place = Some(place);
-    if frontend.config.log.logasap {
-        worker.logger.stream(
-            &frontend.logs,
-            StreamLine::new(record, None, counted.now(), Instant::now()),
-        );
-    }
-    let account = worker.accounts.open(Rc::clone(&session), record);
+    Logging::new(worker, frontend, bind, record).begun(counted.now());
+    let account = worker.accounts.open(&session, record);
     let ending = transfer::run(setup, client, server, record.clone()).await;
+    account.settle(worker.shared.clock.now());
+    let server = counted.place.as_ref().map(Place::server);
+    Logging::new(worker, frontend, bind, record).ended(&session.borrow(), server);
     account.close(worker.shared.clock.now());
     record.log_level.set(session.borrow().log_level);
     side.passed(Move::Disconnect).pass(Move::Close);
@@ -353,32 +368,6 @@ fn greet(worker: &Worker, frontend: &FrontendState, client: &Incoming, record: &
         frontend.config.name
     );
     worker.logger.text(&frontend.logs, LEVEL_INFO, text);
-}
-
-fn log(
-    worker: &Worker,
-    frontend: &FrontendState,
-    record: &FlowRecord,
-    termination: Termination,
-    counted: &Counted<'_>,
-) {
-    let options = &frontend.config.log;
-    let moved = record.up.bytes() + record.down.bytes();
-    let normal = termination == Termination::NORMAL && record.retries.get() == 0;
-    // `logasap` has logged a stream that got as far as its server.
-    let logged = options.logasap && record.times.get().connected.is_some();
-    if !options.tcplog
-        || record.log_level.get() == LogLevel::Silent
-        || logged
-        || (options.dontlognull && moved == 0)
-        || (options.dontlog_normal && normal)
-    {
-        return;
-    }
-    worker.logger.stream(
-        &frontend.logs,
-        StreamLine::new(record, Some(termination), counted.now(), Instant::now()),
-    );
 }
 
 #[cfg(test)]

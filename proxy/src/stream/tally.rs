@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::observe::counters::Counters;
+use crate::observe::counters::{Counters, Taken};
 use crate::observe::record::{FlowRecord, Termination};
 use crate::worker::{FrontendState, Shared};
 
@@ -85,12 +85,11 @@ pub fn ended(
             return;
         }
         if let Some((from, to)) = connect {
-            counters.queue_time.add(millis(from - times.accepted));
-            counters.connect_time.add(millis(to - from));
-            counters
-                .total_time
-                .add(millis(Instant::now() - times.accepted));
-            counters.timed.one();
+            counters.time(Taken {
+                queue: millis(from - times.accepted),
+                connect: millis(to - from),
+                total: millis(Instant::now() - times.accepted),
+            });
         }
     });
 }

@@ -8,6 +8,7 @@
 )]
 
 pub mod epoll;
+pub mod fd;
 pub mod interface;
 pub mod mmap;
 pub mod pipe;

@@ -94,6 +94,8 @@ pub struct LocalTime {
     pub minute: i32,
     /// Second, 0 to 60.
     pub second: i32,
+    /// Seconds that it is ahead of universal time.
+    pub offset: i64,
 }
 
 /// Local time of `seconds` since the epoch.
@@ -103,6 +105,20 @@ pub fn local_time(seconds: i64) -> LocalTime {
     let mut tm: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are valid for the call.
     unsafe { libc::localtime_r(&raw const seconds, &raw mut tm) };
+    fields(&tm)
+}
+
+/// Universal time of `seconds` since the epoch.
+#[must_use]
+pub fn gmt_time(seconds: i64) -> LocalTime {
+    // SAFETY: all-zero is a valid `tm`: integers, and a null pointer that nobody reads.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid for the call.
+    unsafe { libc::gmtime_r(&raw const seconds, &raw mut tm) };
+    fields(&tm)
+}
+
+fn fields(tm: &libc::tm) -> LocalTime {
     LocalTime {
         year: tm.tm_year + 1900,
         month: usize::try_from(tm.tm_mon).unwrap_or(0).min(11),
@@ -110,7 +126,22 @@ pub fn local_time(seconds: i64) -> LocalTime {
         hour: tm.tm_hour,
         minute: tm.tm_min,
         second: tm.tm_sec,
+        offset: tm.tm_gmtoff,
     }
+}
+
+/// The host's name; `localhost` where the system tells none.
+#[must_use]
+pub fn hostname() -> String {
+    // Linux allows 64 bytes.
+    let mut name = [0_u8; 256];
+    // SAFETY: the kernel writes no more than the length that is passed.
+    let result = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len()) };
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(0);
+    if result != 0 || end == 0 {
+        return "localhost".to_owned();
+    }
+    String::from_utf8_lossy(&name[..end]).into_owned()
 }
 
 /// `CLOCK_MONOTONIC` now, ns.

@@ -53,7 +53,15 @@ impl Contexts {
             }
         }
         let servers = config.backends.iter().flat_map(|backend| &backend.servers);
-        for settings in servers.filter_map(|server| server.tls.as_ref()) {
+        // A server's streams and its checks may speak differently.
+        let settings = servers.flat_map(|server| {
+            let check = server.health.check.as_ref();
+            [
+                server.tls.as_ref(),
+                check.and_then(|check| check.tls.as_ref()),
+            ]
+        });
+        for settings in settings.flatten() {
             let identity = identity(settings);
             if !contexts.servers.contains_key(&identity)
                 && let Some(context) = ServerContext::load(settings, &mut loader)

@@ -1,7 +1,7 @@
 //! Who takes part. A new path is one entry in [`ALL`]; a variation to try once
 //! is `--add NAME=underpass:offload pipe;offload-after 1m` on the command line.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{fmt::Write as _, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -26,7 +26,8 @@ pub(crate) struct Contestant {
     /// What serves it.
     pub(crate) kind: Kind,
     /// What its configuration adds to the common one, in `defaults`; behind a `+`, in each `listen`.
-    /// `{networks}` stands for the file of networks that none of the clients is in.
+    /// `{networks}` stands for the file of networks that none of the clients is in, `{log}` for the address that
+    /// counts log lines, `{server}` for that of the server.
     pub(crate) lines: Vec<String>,
     /// For one that terminates TLS: the contestant that does the same without, to be compared with.
     pub(crate) raw: Option<String>,
@@ -74,7 +75,29 @@ const ALL: &[Entry] = &[
     named("underpass-list", Kind::Underpass, LISTED),
     named("haproxy-rate", Kind::Haproxy, RATED),
     named("underpass-rate", Kind::Underpass, RATED),
+    named("haproxy-rr", Kind::Haproxy, ROUND_ROBIN),
+    named("underpass-rr", Kind::Underpass, ROUND_ROBIN),
+    named("haproxy-lc", Kind::Haproxy, LEAST_CONNECTIONS),
+    named("underpass-lc", Kind::Underpass, LEAST_CONNECTIONS),
 ];
+
+/// Two servers with checks and a limit each, and a line logged for every stream.
+const ROUND_ROBIN: &[&str] = &streams("balance roundrobin");
+const LEAST_CONNECTIONS: &[&str] = &streams("balance leastconn");
+
+const fn streams(balance: &'static str) -> [&'static str; 6] {
+    [
+        "option tcplog",
+        LOG_LINE,
+        "timeout queue 10s",
+        "default-server check inter 500ms maxconn 200",
+        balance,
+        "+server second {server}",
+    ]
+}
+
+/// Sends the lines of streams to where they are counted.
+const LOG_LINE: &str = "log {log} local0";
 
 /// Rules that look every new connection up in a list of networks.
 const LISTED: &[&str] = &["+tcp-request connection reject if { src -f {networks} }"];
@@ -156,6 +179,10 @@ pub(crate) const WITH_RULES: &[&str] = &[
     "underpass-rate",
 ];
 
+/// The contestants of the comparison of streams with servers, limits, checks and log lines.
+pub(crate) const WITH_STREAMS: &[&str] =
+    &["haproxy-rr", "underpass-rr", "haproxy-lc", "underpass-lc"];
+
 /// Reads `NAME=PROGRAM:LINE;LINE`, where PROGRAM is `haproxy` or `underpass`, with `-tls` behind it to terminate TLS.
 ///
 /// # Errors
@@ -190,9 +217,9 @@ pub(crate) fn parse_added(text: &str) -> Result<Contestant> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Route {
     /// Address clients connect to.
-    pub(crate) listen: std::net::SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Address of the server behind.
-    pub(crate) server: std::net::SocketAddr,
+    pub(crate) server: SocketAddr,
 }
 
 /// What the configurations of all proxies of a run have in common.
@@ -208,6 +235,8 @@ pub(crate) struct Common {
     pub(crate) certificate: PathBuf,
     /// A file of networks that no client is in.
     pub(crate) networks: PathBuf,
+    /// Where log lines are counted, in the proxies' namespace.
+    pub(crate) log: SocketAddr,
 }
 
 impl Contestant {
@@ -216,8 +245,13 @@ impl Contestant {
         self.raw.is_some()
     }
 
+    /// Whether every stream has a line that is counted.
+    pub(crate) fn logs_streams(&self) -> bool {
+        self.lines.iter().any(|line| line == LOG_LINE)
+    }
+
     /// The configuration file: the same for every proxy but for `lines` and the words for TLS. It
-    /// logs in trials only: formatting and writing lines is not what is compared.
+    /// logs in trials only, unless `lines` say so: else formatting and writing lines is not what is compared.
     pub(crate) fn config(&self, common: &Common, routes: &[Route], log: bool) -> String {
         let Common {
             threads,
@@ -225,6 +259,7 @@ impl Contestant {
             timeout,
             certificate,
             networks,
+            log: sink,
         } = common;
         let mut text = format!(
             "global\n    nbthread {threads}\n    maxconn {maxconn}\n\n\
@@ -235,16 +270,23 @@ impl Contestant {
             text.push_str("    log stdout format raw local0\n    option tcplog\n");
         }
         let networks = networks.display().to_string();
-        let lines = |text: &mut String, in_listen: bool| {
+        let sink = sink.to_string();
+        let lines = |text: &mut String, route: Option<&Route>| {
             for line in &self.lines {
                 let bare = line.strip_prefix('+');
-                if bare.is_some() == in_listen {
-                    let line = bare.unwrap_or(line).replace("{networks}", &networks);
+                if bare.is_some() == route.is_some() {
+                    let mut line = bare
+                        .unwrap_or(line)
+                        .replace("{networks}", &networks)
+                        .replace("{log}", &sink);
+                    if let Some(route) = route {
+                        line = line.replace("{server}", &route.server.to_string());
+                    }
                     let _ = writeln!(text, "    {line}");
                 }
             }
         };
-        lines(&mut text, false);
+        lines(&mut text, None);
         let tls = if self.tls() {
             format!(
                 " ssl crt {} ssl-min-ver TLSv1.3 ssl-max-ver TLSv1.3 ciphersuites {CIPHER_SUITE}",
@@ -259,7 +301,7 @@ impl Contestant {
                 "\nlisten bench{number}\n    bind {}{tls}\n    server s{number} {}\n",
                 route.listen, route.server
             );
-            lines(&mut text, true);
+            lines(&mut text, Some(route));
         }
         text
     }
@@ -287,6 +329,7 @@ mod tests {
             timeout: "1m",
             certificate: "/run/x.pem".into(),
             networks: "/run/x.lst".into(),
+            log: "127.0.0.1:9514".parse().unwrap(),
         }
     }
 
@@ -304,6 +347,20 @@ mod tests {
         let theirs = find("haproxy-copy").config(&common(), &[route()], false);
         assert_eq!(ours.replace("    offload pipe\n", ""), theirs);
         assert!(theirs.contains("    bind 10.0.0.1:8080\n    server s0 10.0.1.2:8000\n"));
+    }
+
+    #[test]
+    fn streams_have_two_servers_and_a_counted_line() {
+        for names in WITH_STREAMS.chunks(2) {
+            let [theirs, ours] = [names[0], names[1]].map(find);
+            assert_ne!(ours.kind, theirs.kind);
+            let text = ours.config(&common(), &[route()], false);
+            assert_eq!(text, theirs.config(&common(), &[route()], false));
+            assert_eq!(text.matches(" 10.0.1.2:8000\n").count(), 2);
+            assert!(text.contains("    log 127.0.0.1:9514 local0\n"));
+            assert!(ours.logs_streams() && !text.contains('{'));
+        }
+        assert!(!find("haproxy-copy").logs_streams());
     }
 
     #[test]

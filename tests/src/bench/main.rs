@@ -5,9 +5,11 @@
 mod bulk;
 mod contestant;
 mod cpu;
+mod failures;
 mod handshake;
 mod interrupt;
 mod load;
+mod log_sink;
 mod machine;
 mod memory;
 mod options;
@@ -49,8 +51,10 @@ const INTERRUPTED: u8 = 130;
 
 fn main() -> Result<ExitCode> {
     let mut options = Options::parse();
-    if let Some(Task::Memory(options)) = options.task.take() {
-        return memory::run(options);
+    match options.task.take() {
+        Some(Task::Memory(options)) => return memory::run(options),
+        Some(Task::Failures(options)) => return failures::run(&options),
+        None => {}
     }
     if options.list {
         options::list();
@@ -72,7 +76,10 @@ fn main() -> Result<ExitCode> {
     let sites = chosen
         .topologies
         .iter()
-        .map(|(name, layout)| Site::build(name, *layout, chosen.threads, dir.path()))
+        .map(|(name, layout)| {
+            let logs = chosen.contestants.iter().any(Contestant::logs_streams);
+            Site::build(name, *layout, chosen.threads, logs, dir.path())
+        })
         .collect::<Result<Vec<_>>>()?;
 
     let settings = Settings {
@@ -111,6 +118,7 @@ fn main() -> Result<ExitCode> {
             timeout: "1m",
             certificate: tls::bundle(dir.path()),
             networks: networks(dir.path())?,
+            log: site::log_sink(),
         },
         tls: Arc::new(tls::client()?),
         dir: dir.path().to_owned(),

@@ -8,7 +8,7 @@ use underpass_tests::{daemon, netns::Layout};
 
 use crate::{
     contestant::{self, Contestant, Kind},
-    memory,
+    failures, memory,
     service::Programs,
     site,
     tls::KeyKind,
@@ -31,7 +31,10 @@ const TLS: &[&str] = &[
 /// Loads of the comparison of rules, which are about new connections.
 const RULES: &[&str] = &["connect-32"];
 
-/// Loads of a quick one.
+/// Loads of the comparison of streams: requests on few and many connections, and new connections.
+const STREAMS: &[&str] = &["small-32", "small-256", "connect-32"];
+
+/// Loads of a quick comparison of TLS with raw.
 const TLS_QUICK: &[&str] = &["small-32", "bulk-1", "handshake-full", "handshake-resumed"];
 
 /// Measures Underpass beside haproxy and no proxy, in network namespaces.
@@ -76,6 +79,11 @@ pub(crate) struct Options {
     /// a counter and a limit per source. Names given by other options still count.
     #[arg(long)]
     rules: bool,
+    /// Streams with all that they may have to do: haproxy and the daemon with two servers, checks, limits and queues,
+    /// and a log line for each stream, with `balance` roundrobin and leastconn. Names given by other options still
+    /// count.
+    #[arg(long)]
+    streams: bool,
     /// Key of the certificate of those who terminate TLS.
     #[arg(long, value_enum, value_name = "KIND", default_value = "p256")]
     certificate: KeyKind,
@@ -101,6 +109,8 @@ pub(crate) struct Options {
 pub(crate) enum Task {
     /// Memory of established connections on which nothing happens.
     Memory(memory::Options),
+    /// Errors that clients see when servers fail, next to haproxy. Ends with 1 when there are more, beyond noise.
+    Failures(failures::Options),
 }
 
 /// Options made good.
@@ -136,6 +146,12 @@ impl Options {
                 .map(|&name| name.to_owned())
                 .collect();
         }
+        if only.is_empty() && self.streams {
+            only = contestant::WITH_STREAMS
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect();
+        }
         for spec in &self.add {
             let added = contestant::parse_added(spec).with_context(|| spec.clone())?;
             ensure!(
@@ -157,6 +173,7 @@ impl Options {
         let preset: &[&str] = match (self.tls, self.quick) {
             (true, true) => TLS_QUICK,
             (true, false) => TLS,
+            (false, _) if self.streams => STREAMS,
             (false, true) => QUICK,
             (false, false) if self.rules => RULES,
             (false, false) => &[],
@@ -321,6 +338,15 @@ mod tests {
         let count = |only: &str| choose(&["--only", only]).unwrap().workloads.len();
         assert_eq!(count("haproxy-tls"), workload::ALL.len());
         assert_eq!(count("haproxy-copy"), workload::ALL.len() - 2);
+    }
+
+    #[test]
+    fn streams_are_a_default_only() {
+        let chosen = choose(&["--streams", "--only", "haproxy-rr,haproxy-lc"]).unwrap();
+        let names: Vec<_> = chosen.workloads.iter().map(|w| w.name).collect();
+        assert_eq!(names, STREAMS);
+        let chosen = choose(&["--streams", "--workload", "small-1", "--only", "haproxy-rr"]);
+        assert_eq!(chosen.unwrap().workloads.len(), 1);
     }
 
     #[test]

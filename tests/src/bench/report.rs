@@ -76,6 +76,24 @@ pub(crate) struct Trial {
     pub(crate) failure: Option<String>,
 }
 
+/// What a proxy logged of a measurement, its warm-up included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Logged {
+    /// Streams, by the load generator's count.
+    pub(crate) streams: u64,
+    /// Lines of streams that arrived.
+    pub(crate) lines: u64,
+    /// Lines of any kind that the receiver's socket had no room for.
+    pub(crate) dropped: u64,
+}
+
+impl Logged {
+    /// Lines per stream; what only the receiver lost counts as arrived.
+    pub(crate) fn share(&self) -> f64 {
+        to_f64(self.lines + self.dropped) / to_f64(self.streams.max(1))
+    }
+}
+
 /// One measurement.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Sample {
@@ -96,6 +114,8 @@ pub(crate) struct Sample {
     pub(crate) errors: u64,
     /// Share of handshakes, 0 to 1, of the kind that the load asks for.
     pub(crate) as_asked: Option<f64>,
+    /// Where every stream is to be logged: what was.
+    pub(crate) logged: Option<Logged>,
 }
 
 impl Sample {
@@ -121,6 +141,7 @@ impl Sample {
             steal: cpu.steal_share(),
             errors: outcome.errors,
             as_asked: outcome.as_asked,
+            logged: None,
         }
     }
 }
@@ -181,6 +202,8 @@ pub(crate) struct Row {
     pub(crate) raw_cpu_ratio: Option<Ratio>,
     /// Lowest share of handshakes, 0 to 1, of the kind that the load asks for.
     pub(crate) as_asked: Option<f64>,
+    /// Log lines per stream.
+    pub(crate) logged: Option<Spread>,
     pub(crate) errors: u64,
     pub(crate) failures: usize,
 }
@@ -256,6 +279,7 @@ impl Report {
                 raw_rate_ratio: raw(cell).and_then(|raw| ratio(&rates(cell), &rates(raw))),
                 raw_cpu_ratio: raw(cell).and_then(|raw| ratio(&cpu_costs(cell), &cpu_costs(raw))),
                 as_asked: spread(cell.samples.iter().filter_map(|s| s.as_asked)).map(|s| s.min),
+                logged: spread(cell.samples.iter().filter_map(|s| Some(s.logged?.share()))),
                 errors: cell.samples.iter().map(|s| s.errors).sum(),
                 failures: cell.failures.len(),
             })
@@ -296,6 +320,7 @@ pub(crate) mod tests {
             steal: 0.0,
             errors: 0,
             as_asked: None,
+            logged: None,
         }
     }
 
@@ -471,6 +496,22 @@ pub(crate) mod tests {
         let bulk = Sample::new(0, Unit::Bytes, &outcome, &cpu);
         assert!((bulk.rate - 2e9).abs() < 1e-3);
         assert!((bulk.cpu_per_unit - 0.75).abs() < 1e-9);
+    }
+
+    #[test]
+    fn log_lines_are_held_against_streams() {
+        let mut report = report();
+        for (round, sample) in report.cells[3].samples.iter_mut().enumerate() {
+            sample.logged = Some(Logged {
+                streams: 1000,
+                lines: 990 - 100 * round as u64,
+                dropped: 10,
+            });
+        }
+        report.summarise();
+        let shares = report.groups[0].rows[3].logged.unwrap();
+        assert!((shares.max - 1.0).abs() < 1e-9 && (shares.min - 0.9).abs() < 1e-9);
+        assert_eq!(report.groups[0].rows[1].logged, None);
     }
 
     #[test]

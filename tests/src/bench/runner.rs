@@ -20,8 +20,9 @@ use crate::{
     handshake,
     interrupt::Interrupt,
     load::{self, Outcome},
+    log_sink::LogSink,
     plan,
-    report::{Cell, Report, Sample, Trial},
+    report::{Cell, Logged, Report, Sample, Trial},
     service::{self, Programs, Service},
     site::Site,
     tls,
@@ -225,19 +226,41 @@ impl Runner {
     ) -> Result<Sample> {
         // A proxy lives for one measurement. Kept alive, it would cost the others: timers, and whatever programs it
         // has attached to the interfaces or sockets that all share.
+        let sink = site.log().filter(|_| contestant.logs_streams());
+        let lines_before = sink.map(LogSink::settled).transpose()?;
         let service = self.start(site, contestant, false)?;
+        // The check that it serves is a stream too.
+        let mut streams = 1;
         if self.warm_up > 0 {
-            self.load(site, workload, contestant, self.warm_up)?;
+            let outcome = self.load(site, workload, contestant, self.warm_up)?;
+            streams += workload.streams(&outcome);
         }
         let before = CpuTimes::now()?;
         let outcome = self.load(site, workload, contestant, self.seconds)?;
         let cpu = CpuTimes::now()?.since(&before);
+        if let Some(sink) = sink {
+            // Streams that are still ending are not logged by a proxy that is told to stop.
+            sink.settled()?;
+        }
         drop(service);
+        streams += workload.streams(&outcome);
+        let logged = match (sink, lines_before) {
+            (Some(sink), Some(before)) => {
+                let after = sink.settled()?;
+                Some(Logged {
+                    streams,
+                    lines: after.lines - before.lines,
+                    dropped: after.dropped - before.dropped,
+                })
+            }
+            _ => None,
+        };
         ensure!(
             outcome.requests > 0 && outcome.bytes > 0 && !outcome.duration.is_zero(),
             "nothing was served"
         );
-        Ok(Sample::new(round, workload.unit, &outcome, &cpu))
+        let sample = Sample::new(round, workload.unit, &outcome, &cpu);
+        Ok(Sample { logged, ..sample })
     }
 
     fn start(&self, site: &Site, contestant: &Contestant, log: bool) -> Result<Option<Service>> {

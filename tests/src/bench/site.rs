@@ -1,6 +1,10 @@
 //! A topology with its servers running, ready for load.
 
-use std::{net::SocketAddr, path::Path, process::Command};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 use underpass_tests::netns::{Layout, LinkOptions, Netns, Topology};
@@ -8,6 +12,7 @@ use underpass_tests::netns::{Layout, LinkOptions, Netns, Topology};
 use crate::{
     bulk::Source,
     contestant::{Contestant, Kind, Route},
+    log_sink::LogSink,
     service::{self, Service},
     workload::Unit,
 };
@@ -17,6 +22,12 @@ const HTTP: u16 = 8000;
 const BULK: u16 = 8001;
 const HTTP_PROXY: u16 = 9000;
 const BULK_PROXY: u16 = 9001;
+const LOG: u16 = 9514;
+
+/// Where log lines are counted, in the proxies' namespace.
+pub(crate) fn log_sink() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, LOG).into()
+}
 
 /// The topologies by name, in the order of the tables.
 pub(crate) const ALL: &[(&str, Layout)] =
@@ -27,12 +38,13 @@ pub(crate) struct Site {
     // Fields are dropped in this order: the servers before the hosts they run on.
     _http: Service,
     _bulk: Source,
+    log: Option<LogSink>,
     hosts: Topology,
     name: &'static str,
 }
 
 impl Site {
-    /// Builds the topology and starts the servers.
+    /// Builds the topology and starts the servers, and if `logs` what counts log lines.
     ///
     /// # Errors
     /// When a namespace, a link or a server cannot be had.
@@ -40,6 +52,7 @@ impl Site {
         name: &'static str,
         layout: Layout,
         workers: usize,
+        logs: bool,
         dir: &Path,
     ) -> Result<Self> {
         let hosts = match layout {
@@ -64,9 +77,13 @@ impl Site {
             &dir,
         )?;
         let bulk = Source::start(&hosts.server, (server, BULK).into())?;
+        let log = logs
+            .then(|| LogSink::start(&hosts.proxy, log_sink()))
+            .transpose()?;
         Ok(Self {
             _http: http,
             _bulk: bulk,
+            log,
             hosts,
             name,
         })
@@ -75,6 +92,11 @@ impl Site {
     /// Name of the topology.
     pub(crate) fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// What counts log lines, if anybody sends them.
+    pub(crate) fn log(&self) -> Option<&LogSink> {
+        self.log.as_ref()
     }
 
     /// Where load comes from.

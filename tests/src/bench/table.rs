@@ -9,6 +9,9 @@ use crate::{
     workload::Unit,
 };
 
+/// Fewer log lines per stream are lines that are missing.
+const ALL_LOGGED: f64 = 0.99;
+
 /// Absent figure.
 const NONE: &str = "–";
 
@@ -240,6 +243,33 @@ fn detail(group: &Group, text: &mut String) {
                 "Handshakes that were what the load asks for, lowest share of a round: {}.\n",
                 shares.join(", ")
             ),
+        );
+    }
+    logged(group, text);
+}
+
+/// Log lines per stream, where lines are counted.
+fn logged(group: &Group, text: &mut String) {
+    let shares: Vec<String> = group
+        .rows
+        .iter()
+        .filter_map(|row| {
+            let share = row.logged?;
+            let words = format!(
+                "{} {:.3} ({:.3}..{:.3})",
+                row.contestant, share.median, share.min, share.max
+            );
+            Some(if share.min < ALL_LOGGED {
+                format!("**{words}**")
+            } else {
+                words
+            })
+        })
+        .collect();
+    if !shares.is_empty() {
+        line(
+            text,
+            &format!("Log lines per stream: {}.\n", shares.join(", ")),
         );
     }
 }

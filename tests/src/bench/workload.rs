@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use serde::{Deserialize, Serialize};
 
+use crate::load::Outcome;
+
 /// Bytes per transfer of the bulk loads: as large as a big download, small
 /// enough that one run sees many.
 pub(crate) const TRANSFER_BYTES: u64 = 20_000_000;
@@ -89,6 +91,15 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
+    /// How many streams a proxy has carried for a load that went so. Connections that the end of the load cut off are
+    /// not among them where each carries one request.
+    pub(crate) fn streams(&self, outcome: &Outcome) -> u64 {
+        match self.generator {
+            Generator::Replies => self.connections as u64,
+            Generator::Connect | Generator::Handshakes(_) | Generator::Bulk => outcome.requests,
+        }
+    }
+
     /// Whether it can be put on a contestant that terminates TLS, or on one that does not.
     pub(crate) fn suits(&self, tls: bool) -> bool {
         // wrk does not say which handshakes it makes; the own client does it for TLS.

@@ -4,6 +4,16 @@ use underpass_tests::cases;
 use underpass_tests::compare::{Case, from};
 
 cases! {
+    destination_that_no_rule_has_asked_for_before: Case::frontend(
+        "bind 127.0.0.1:8001
+         tcp-request content reject if { dst_port 8001 }
+         use_backend b if { dst 127.0.0.1 }",
+    )
+    .script([
+        from(2).served('b'),
+        from(2).to("127.0.0.1:8001").closed(),
+    ]),
+
     reject_by_source: Case::frontend("tcp-request content reject if { src 127.0.0.2 }").script([
         from(2).refused(),
         from(3).says("x").served('a'),

@@ -13,6 +13,28 @@ fn first(length: usize, converters_and_matches: &str) -> Case {
 }
 
 cases! {
+    text_that_begins_with_an_address: Case::frontend(
+        "tcp-request inspect-delay 10s
+         tcp-request content accept if { req.payload(0,9) -m found }
+         use_backend b if { req.payload(0,9),lower -m ip 1.2.3.4 }
+         use_backend c if { req.payload(0,9),lower,ipmask(32) -m found }",
+    )
+    .script([
+        from(2).says("1.2.3.4xy").served('b'),
+        from(2).says("001.2.3.4").served('b'),
+        from(2).says("1.2.3.4:8").served('b'),
+        from(2).says("1.2.3.5/8").served('c'),
+        from(2).says("1.2.3.4.5").served('a'),
+        from(2).says(" 1.2.3.4 ").served('a'),
+        from(2).says("1.2.3.256").served('a'),
+    ]),
+
+    true_and_false_as_bytes: Case::frontend(
+        "tcp-request connection reject unless { bool(1),hex -m str 0000000000000001 }
+         use_backend b if { src_is_local -m bin 0000000000000001 }",
+    )
+    .script([from(2).served('b')]),
+
     lower: first(5, "lower -m str hello").script([
         from(2).says("HeLLo").served('b'),
         from(2).says("HeLLa").served('a'),

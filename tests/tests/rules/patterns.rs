@@ -156,6 +156,53 @@ cases! {
             from(2).says("other").served('a'),
         ]),
 
+    addresses_from_the_keys_of_a_map: Case::frontend(
+        "tcp-request connection reject if { src -M -f FILES/bad.map }",
+    )
+    .file("bad.map", "# bad people\n127.0.0.2 first one\n  127.0.0.8/30\tsome\n127.0.0.20\n")
+    .script([
+        from(2).reset(),
+        from(3).served('a'),
+        from(9).reset(),
+        from(12).served('a'),
+        from(20).reset(),
+    ]),
+
+    // What is before the flag is a plain file.
+    a_file_and_then_a_map: first(5, " -m str -f FILES/words.lst -i -M -f FILES/words.map other")
+        .file("words.lst", "hello\n")
+        .file("words.map", "WORLD greeted\n")
+        .script([
+            from(2).says("hello").served('b'),
+            from(2).says("Hello").served('a'),
+            from(2).says("world").served('b'),
+            from(2).says("OTHER").served('b'),
+            from(2).says("greet").served('a'),
+        ]),
+
+    host_names: Case::frontend(
+        "tcp-request connection reject if { src localhost }
+         use_backend b if { src -f FILES/hosts.lst }",
+    )
+    .file("hosts.lst", "localhost/29\n")
+    .script([
+        from(1).reset(),
+        from(2).served('b'),
+        from(8).served('a'),
+    ]),
+
+    // The keys of maps are never looked up, and a word after `-n` is not.
+    addresses_where_nothing_is_looked_up: Case::frontend(
+        "tcp-request connection reject if { src -n 127.0.0.2 ::1 }
+         use_backend b if { src,map_ip(FILES/where.map) b }",
+    )
+    .file("where.map", "127.0.0.3 b\n")
+    .script([
+        from(2).reset(),
+        from(3).served('b'),
+        from(4).served('a'),
+    ]),
+
     integers_from_a_file: Case::frontend(
         "bind 127.0.0.1:8001
          bind 127.0.0.1:8002

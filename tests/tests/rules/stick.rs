@@ -1,4 +1,4 @@
-//! `stick on`, `stick match`, `stick store-request`: who is sent to the same server again.
+//! `stick on`, `stick match`, `stick store-request`, `stick store-response`: who is sent to the same server again.
 
 use underpass_tests::cases;
 use underpass_tests::compare::{Case, after, from, release};
@@ -46,6 +46,85 @@ cases! {
         from(3).says("carl").served('c'),
         from(4).says("beth").served('b'),
     ]),
+
+    what_the_server_said: Case::frontend(
+        "tcp-request inspect-delay 10s
+         tcp-request content accept if { req.payload(0,4) -m found }",
+    )
+    .backend(&format!(
+        "tcp-response inspect-delay 10s
+         tcp-response content accept if {{ res.len ge 5 }}
+         stick-table type string len 16 size 100 expire 1h
+         stick match req.payload(0,4)
+         stick store-response payload(1,4)
+         {THREE}"
+    ))
+    .script([
+        from(2).says("anna").served('a'),
+        from(2).says("beth").served('b'),
+        from(3).says("anna").served('a'),
+        from(3).says("carl").served('c'),
+        from(4).says("beth").served('b'),
+    ]),
+
+    only_some_answers: Case::frontend("")
+        .backend(&format!(
+            "tcp-response inspect-delay 10s
+             tcp-response content accept if {{ res.len ge 1 }}
+             stick-table type ip size 100 expire 1h
+             stick match src
+             stick store-response src if {{ res.payload(0,1) -m str b }}
+             {THREE}"
+        ))
+        .script([
+            from(2).served('a'),
+            from(2).served('b'),
+            from(3).served('c'),
+            from(2).served('b'),
+            from(3).served('a'),
+        ]),
+
+    nothing_is_waited_for: Case::frontend("")
+        .backend(&format!(
+            "stick-table type ip size 100 expire 1h
+             stick match src
+             stick store-response src
+             {THREE}"
+        ))
+        .script([
+            from(2).served('a'),
+            from(3).served('b'),
+            from(2).served('a'),
+            from(3).served('b'),
+        ]),
+
+    // One of the request, one of the response.
+    two_stores_per_table: Case::frontend("")
+        .backend(&format!(
+            "stick-table type ip size 100 expire 1h
+             stick match src,ipmask(24)
+             stick store-request src
+             stick store-response src,ipmask(24)
+             {THREE}"
+        ))
+        .script([
+            from(2).served('a'),
+            from(3).served('a'),
+        ]),
+
+    a_second_store_of_a_response_is_none: Case::frontend("")
+        .backend(&format!(
+            "stick-table type ip size 100 expire 1h
+             stick match src,ipmask(24)
+             stick store-response src
+             stick store-response src,ipmask(24)
+             {THREE}"
+        ))
+        .script([
+            from(2).served('a'),
+            from(3).served('b'),
+            from(2).served('c'),
+        ]),
 
     only_some: Case::frontend("")
         .backend(&format!(

@@ -48,6 +48,33 @@ cases! {
     )
     .script([from(2).served('a'), from(2).served('a')]),
 
+    the_process_s_variables_are_everybody_s: Case::frontend(
+        "tcp-request content unset-var(proc.mark) if { src 127.0.0.3 }
+         tcp-request content reject if { var(proc.mark) -m found }
+         tcp-request content set-var(proc.mark) int(1) unless { src 127.0.0.3 }",
+    )
+    .script([
+        from(2).served('a'),
+        from(2).refused(),
+        from(4).refused(),
+        from(3).served('a'),
+        from(4).served('a'),
+        from(2).refused(),
+    ]),
+
+    the_process_counts: Case::frontend(
+        "tcp-request connection set-var(proc.visits) int(1),add(proc.visits) if { var(proc.visits) -m found }
+         tcp-request connection set-var(proc.visits) int(1) unless { var(proc.visits) -m found }
+         use_backend b if { var(proc.visits) -m int 2 }
+         use_backend c if { var(proc.visits) -m int ge 3 }",
+    )
+    .script([
+        from(2).served('a'),
+        from(3).served('b'),
+        from(4).served('c'),
+        from(2).served('c'),
+    ]),
+
     set_src_in_session: Case::frontend(
         "tcp-request session reject if { src 192.0.2.1 }",
     )

@@ -121,3 +121,6 @@ pub fn make(settings: &Balance, servers: impl IntoIterator<Item = Member>) -> Bo
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,8 +223,9 @@ impl<W> Dispatcher<W> {
                 return Verdict::NoServer;
             }
             Some(server) => Some(server),
-            // Nobody overtakes those who wait for any server.
-            None if !self.queue.is_empty() => None,
+            // Nobody overtakes those who wait for any server; a stream with a server of its own does
+            // not wait for any.
+            None if !self.queue.is_empty() && ask.key.is_none() => None,
             None => self.algorithm.choose(&self.loads, ask),
         };
         let Some(server) = chosen else {

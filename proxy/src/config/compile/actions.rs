@@ -19,6 +19,7 @@ pub(super) fn place(stage: Stage) -> &'static str {
         Stage::Request => "'tcp-request content' rule",
         Stage::Response => "'tcp-response content' rule",
         Stage::Choice => "rule",
+        Stage::Memory => "'stick store-response' rule",
     }
 }
 

@@ -15,8 +15,10 @@ use super::draft::{Draft, Kind, Proxy};
 use super::lexer::Word;
 use super::model::balance::Balance;
 use super::model::rules::{BackRules, FrontRules};
+use super::section::compile_formats;
+use crate::observe::log::format::Formats;
 use crate::rules::acl::Acls;
-use crate::rules::names::{Names, SystemFiles, TableFacts};
+use crate::rules::names::{Names, SystemFiles, SystemHosts, TableFacts};
 use crate::rules::ruleset::{Rule, Stage};
 use crate::rules::table::{StoreSet, TableId, TableSettings};
 use crate::rules::vars::VarNames;
@@ -26,6 +28,8 @@ use crate::rules::vars::VarNames;
 pub(super) struct Compiled {
     /// By the index of the frontend.
     pub(super) fronts: Vec<FrontRules>,
+    /// Their formats of lines, likewise.
+    pub(super) formats: Vec<Option<Arc<Formats>>>,
     /// By the index of the backend.
     pub(super) backs: Vec<BackRules>,
     /// By the index of the backend.
@@ -91,6 +95,7 @@ pub(super) fn compile(draft: &Draft, diagnostics: &mut Diagnostics) -> Compiled 
             backend: proxy.kind.has_back().then_some(compiled.backs.len()),
             own: &proxy.name,
             files: &SystemFiles,
+            hosts: &SystemHosts,
             vars: &vars,
         };
         let mut site = Site {
@@ -102,6 +107,9 @@ pub(super) fn compile(draft: &Draft, diagnostics: &mut Diagnostics) -> Compiled 
         let (front, back) = proxy_rules(proxy, &mut site, diagnostics);
         if proxy.kind.has_front() {
             compiled.fronts.push(front);
+            let lines = &proxy.settings.formats;
+            let formats = compile_formats(lines, &site.names, diagnostics);
+            compiled.formats.push(formats);
         }
         if proxy.kind.has_back() {
             let balance = balance::balance(proxy, &site).unwrap_or_else(|fault| {
@@ -113,7 +121,13 @@ pub(super) fn compile(draft: &Draft, diagnostics: &mut Diagnostics) -> Compiled 
         }
     }
     // What a stick line remembers of a key is its server.
-    for stick in compiled.backs.iter().flat_map(|back| &back.sticking) {
+    let sticks = |back| {
+        let BackRules {
+            sticking, storing, ..
+        }: &BackRules = back;
+        sticking.iter().chain(storing)
+    };
+    for stick in compiled.backs.iter().flat_map(sticks) {
         tables[stick.table.0].stores |= StoreSet::SERVER_ID;
     }
     compiled.tables = tables;
@@ -190,7 +204,11 @@ fn one_line(
             back.servers.push(routes::use_server(line, site)?);
         }
         RuleKind::Stick if proxy.kind.has_back() => {
-            back.sticking.push(routes::stick(line, site)?);
+            let (stage, stick) = routes::stick(line, site)?;
+            match stage {
+                Stage::Memory => back.storing.push(stick),
+                _ => back.sticking.push(stick),
+            }
         }
         RuleKind::UseBackend | RuleKind::UseServer | RuleKind::Stick => {}
     }

@@ -59,26 +59,31 @@ pub(super) fn use_server(line: &RuleLine, site: &Site<'_>) -> Result<ServerRoute
     })
 }
 
-/// Compiles a `stick` line. `stick on` is a `match` and a `store-request` in one.
-pub(super) fn stick(line: &RuleLine, site: &Site<'_>) -> Result<Stick, Fault> {
+/// Compiles a `stick` line, and says where it is evaluated. `stick on` is a `match` and a
+/// `store-request` in one.
+pub(super) fn stick(line: &RuleLine, site: &Site<'_>) -> Result<(Stage, Stick), Fault> {
     let (words, condition) = conditions::split(&line.words);
     let Some((what, rest)) = words.split_first() else {
-        return Err(missing(&line.keyword, "'on', 'match' or 'store-request'"));
+        return Err(missing(
+            &line.keyword,
+            "'on', 'match', 'store-request' or 'store-response'",
+        ));
     };
-    let purpose = match what.as_str() {
-        "on" => StickUse::MATCH | StickUse::STORE,
-        "match" => StickUse::MATCH,
-        "store-request" => StickUse::STORE,
-        "store-response" => {
-            return Err(what.fault(
-                "'stick store-response' is known to HAProxy but not available in this version.",
-            ));
-        }
+    let (stage, purpose) = match what.as_str() {
+        "on" => (Stage::Choice, StickUse::MATCH | StickUse::STORE),
+        "match" => (Stage::Choice, StickUse::MATCH),
+        "store-request" => (Stage::Choice, StickUse::STORE),
+        "store-response" => (Stage::Memory, StickUse::STORE),
         other => {
             return Err(what.fault(format!(
-                "'stick' expects 'on', 'match' or 'store-request' (got '{other}')."
+                "'stick' expects 'on', 'match', 'store-request' or 'store-response' (got \
+                 '{other}')."
             )));
         }
+    };
+    let rest = match stage {
+        Stage::Memory => &*of_response(rest),
+        _ => rest,
     };
     let (key, table) = actions::key(
         rest,
@@ -87,15 +92,34 @@ pub(super) fn stick(line: &RuleLine, site: &Site<'_>) -> Result<Stick, Fault> {
             "'stick {}' expects 'table <table>', 'if' or 'unless' after the key",
             what.text
         ),
-        Stage::Choice,
+        stage,
         site,
     )?;
-    Ok(Stick {
+    let place = match stage {
+        Stage::Memory => actions::place(stage),
+        _ => "'stick' rule",
+    };
+    let when = conditions::when(condition, line, stage, place, site)?;
+    let stick = Stick {
         purpose,
         key,
         table,
-        when: conditions::when(condition, line, Stage::Choice, "'stick' rule", site)?,
-    })
+        when,
+    };
+    Ok((stage, stick))
+}
+
+/// The same words, the first of them an expression about the response: `payload` and `payload_lv` do
+/// not say whose bytes they mean.
+fn of_response(words: &[Word]) -> Vec<Word> {
+    let mut words = words.to_vec();
+    if let Some(key) = words.first_mut() {
+        let name = key.text.split(['(', ',']).next().unwrap_or_default();
+        if matches!(name, "payload" | "payload_lv") {
+            key.text.insert_str(0, "res.");
+        }
+    }
+    words
 }
 
 fn only<'a>(words: &'a [Word], line: &RuleLine, what: &str) -> Result<&'a Word, Fault> {

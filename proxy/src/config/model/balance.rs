@@ -64,6 +64,20 @@ impl Balance {
         }
     }
 
+    /// Its name in statistics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match &self.algorithm {
+            Algorithm::RoundRobin => "roundrobin",
+            Algorithm::StaticRr => "static-rr",
+            Algorithm::LeastConn => "leastconn",
+            Algorithm::First => "first",
+            Algorithm::Source => "source",
+            Algorithm::Hash(_) => "hash",
+            Algorithm::Random { .. } => "random",
+        }
+    }
+
     /// Whether weights other than 0 and those of the configuration mean nothing to the algorithm.
     #[must_use]
     pub fn is_static(&self) -> bool {

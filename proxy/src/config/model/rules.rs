@@ -36,8 +36,10 @@ pub struct BackRules {
     pub response_delay: Option<Duration>,
     /// `use-server`
     pub servers: Vec<ServerRoute>,
-    /// `stick`
+    /// `stick on`, `stick match`, `stick store-request`
     pub sticking: Vec<Stick>,
+    /// `stick store-response`
+    pub storing: Vec<Stick>,
 }
 
 /// A `use_backend` line.

@@ -107,7 +107,9 @@ fn server(
     };
     ServerLine {
         server,
+        track: None,
         verify_by_default: false,
+        resolvers: None,
     }
 }
 

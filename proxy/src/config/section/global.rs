@@ -9,12 +9,16 @@ use super::super::lexer::Word;
 use super::super::model::{BindAddress, Global, GuardMode, GuardSetting, StatsLevel, StatsSocket};
 use super::super::units;
 use super::{Args, Context, Modifier, bind, global_tls, log};
+use crate::sys::process;
 
 /// More threads than any machine has cores; a larger number is a mistake.
 const MAX_THREADS: usize = 1024;
 
 /// Smallest `tune.bufsize`: less than this makes every transfer crawl.
 const MIN_BUFSIZE: u64 = 1024;
+
+/// Most clients of the runtime API at once: each may hold an answer in memory.
+const MAX_STATS_CLIENTS: usize = 10_000;
 
 /// Largest `tune.bufsize` and `tune.pipesize`.
 const MAX_BUFSIZE: u64 = 1 << 30;
@@ -45,6 +49,12 @@ pub(crate) fn line(
             args.at_most(1)
         }
         "log" => log::global(args, modifier, global, context),
+        "log-send-hostname" => {
+            let given = args.get(1).filter(|word| !word.text.is_empty());
+            let name = given.map_or_else(process::hostname, |word| word.text.clone());
+            global.log_send_hostname = Some(name);
+            args.at_most(1)
+        }
         "log-tag" => {
             global.log_tag = Some(args.first("a tag for use in syslog")?.text.clone());
             args.at_most(1)
@@ -65,6 +75,17 @@ pub(crate) fn line(
             args.first("a string argument")?;
             global.description = Some(args.text());
             Ok(())
+        }
+        "spread-checks" => {
+            let word = args.first("a percentage from 0 to 50")?;
+            global.spread_checks = units::integer("spread-checks", word, 0..=50)?;
+            args.at_most(1)
+        }
+        "max-spread-checks" => {
+            let word = args.first("<time> as argument")?;
+            let time = units::time_of("max-spread-checks", word)?.duration;
+            global.max_spread_checks = (!time.is_zero()).then_some(time);
+            args.at_most(1)
         }
         "hard-stop-after" | "grace" => {
             let word = args.first("<time> as argument")?;
@@ -212,7 +233,7 @@ fn environment(args: Args<'_>, context: &mut Context<'_>) -> Result<(), Fault> {
 
 fn stats(args: Args<'_>, global: &mut Global, context: &mut Context<'_>) -> Result<(), Fault> {
     let keyword = args.keyword();
-    let sub = args.first("'socket' or 'timeout'")?;
+    let sub = args.first("'socket', 'timeout' or 'maxconn'")?;
     match sub.as_str() {
         "socket" => {
             let socket = stats_socket(args, context)?;
@@ -227,13 +248,17 @@ fn stats(args: Args<'_>, global: &mut Global, context: &mut Context<'_>) -> Resu
             args.at_most(2)
         }
         "maxconn" => {
-            Err(sub.fault("'stats maxconn' is known to HAProxy but not available in this version."))
+            let word = args
+                .get(2)
+                .ok_or_else(|| keyword.fault("'stats maxconn' expects a number of clients"))?;
+            global.stats_maxconn = units::integer("stats maxconn", word, 1..=MAX_STATS_CLIENTS)?;
+            args.at_most(2)
         }
         "bind-process" => {
             Err(sub.fault("'stats bind-process' was removed from HAProxy and is not supported."))
         }
         other => Err(sub.fault(format!(
-            "'stats' only supports 'socket' and 'timeout' in 'global' section (got '{other}')"
+            "'stats' only supports 'socket', 'timeout' and 'maxconn' in 'global' section (got '{other}')"
         ))),
     }
 }

@@ -4,25 +4,32 @@ mod agent;
 mod balance;
 mod bind;
 mod bind_tls;
+mod check_options;
 mod global;
 mod global_tls;
 mod log;
+mod log_format;
 mod monitor;
 mod offload;
 mod options;
 mod proxy;
+mod resolvers;
 mod rules;
 mod server;
 mod server_check;
 mod server_limits;
 mod server_names;
+mod server_template;
 mod server_tls;
 mod source;
 mod stick_table;
+mod tcp_check;
 mod timeouts;
 mod tls;
 
 pub(crate) use log::level as log_level;
+pub(crate) use log_format::compile as compile_formats;
+pub(crate) use resolvers::system_nameservers;
 
 use std::sync::Arc;
 
@@ -45,6 +52,8 @@ pub(crate) struct Context<'a> {
     pub(crate) lookups: &'a dyn Lookups,
     /// What `global` has said of TLS so far.
     pub(crate) tls: TlsDefaults,
+    /// `log` lines so far.
+    pub(crate) logs: usize,
     pub(crate) diagnostics: Diagnostics,
 }
 
@@ -131,6 +140,8 @@ enum Section {
     Defaults,
     /// The last element of [`Draft::proxies`].
     Proxy,
+    /// The last element of [`Draft::resolvers`].
+    Resolvers,
     /// A section that was refused as a whole: its lines would only repeat that.
     Refused,
 }
@@ -147,6 +158,7 @@ pub(crate) fn parse(
             initial_environment: environment,
             lookups,
             tls: TlsDefaults::default(),
+            logs: 0,
             diagnostics: Diagnostics::default(),
         },
         draft: Draft::default(),
@@ -246,6 +258,10 @@ impl Parser<'_> {
                 Some(defaults) => proxy::line(args, modifier, defaults, context),
                 None => Ok(()),
             },
+            Section::Resolvers => match self.draft.resolvers.last_mut() {
+                Some(section) => resolvers::line(args, section, context),
+                None => Ok(()),
+            },
             Section::Proxy => match self.draft.proxies.last_mut() {
                 Some(proxy) if proxy.kind == Kind::Agent => {
                     agent::line(args, modifier, proxy, context)
@@ -261,6 +277,7 @@ impl Parser<'_> {
         let belongs: Vec<&str> = [
             ("global", &keywords::GLOBAL),
             ("defaults", &keywords::PROXY),
+            ("resolvers", &keywords::RESOLVERS),
         ]
         .iter()
         .filter(|(_, scope)| scope.knows(name))
@@ -288,6 +305,10 @@ impl Parser<'_> {
             "frontend" => Kind::Frontend,
             "backend" => Kind::Backend,
             "listen" => Kind::Listen,
+            "resolvers" => {
+                self.section = Section::Resolvers;
+                return resolvers::open(args, &mut self.draft);
+            }
             "agent" => {
                 self.section = Section::Proxy;
                 return agent::open(args, &mut self.draft, &mut self.context);

@@ -5,7 +5,7 @@ use super::super::draft::{Kind, Proxy};
 use super::super::keywords;
 use super::super::units;
 use super::proxy::{Side, warn_if_ignored};
-use super::{Args, Context, Modifier, monitor};
+use super::{Args, Context, Modifier, check_options, monitor};
 
 /// What `option redispatch` without a number means: on the last retry.
 const DEFAULT_REDISPATCH: i32 = -1;
@@ -21,7 +21,9 @@ pub(crate) fn line(
     let name = option.as_str();
     // Options that HAProxy cannot negate.
     if modifier != Modifier::Standard
-        && (matches!(name, "tcpka" | "tcplog") || !keywords::OPTION.knows(name))
+        && (matches!(name, "tcpka" | "tcplog")
+            || check_options::is_fixed(name)
+            || !keywords::OPTION.knows(name))
     {
         return Err(option.fault(format!(
             "negation/default is not supported for option '{name}'."
@@ -32,14 +34,21 @@ pub(crate) fn line(
     }
     let on = modifier == Modifier::Standard;
     let mut arguments = 0;
+    if check_options::is_fixed(name) {
+        args.at_most(1 + check_options::line(option, args, proxy)?)?;
+        warn_if_ignored(proxy, name, option, Side::Back, context);
+        return Ok(());
+    }
     let settings = &mut proxy.settings;
     let side = match name {
         "dontlognull" => set(&mut settings.dontlognull, on, Side::Front),
         "dontlog-normal" => set(&mut settings.dontlog_normal, on, Side::Front),
         "logasap" => set(&mut settings.logasap, on, Side::Front),
+        "log-separate-errors" => set(&mut settings.log_separate_errors, on, Side::Front),
         "clitcpka" => set(&mut settings.client_socket.keepalive, on, Side::Front),
         "srvtcpka" => set(&mut settings.server_socket.keepalive, on, Side::Back),
         "abortonclose" => set(&mut settings.abortonclose, on, Side::Back),
+        "log-health-checks" => set(&mut settings.check.log, on, Side::Back),
         "allbackups" => set(&mut settings.all_backups, on, Side::Back),
         "independent-streams" => set(&mut settings.independent_streams, on, Side::Any),
         "splice-auto" => set(&mut settings.splice.auto, on, Side::Any),
@@ -57,6 +66,7 @@ pub(crate) fn line(
         }
         "tcplog" => {
             settings.tcplog = true;
+            settings.formats.stream = None;
             if proxy.kind == Kind::Backend {
                 context.diagnostics.warning(
                     &option.position,

@@ -9,8 +9,8 @@ use super::super::keywords;
 use super::super::lexer::Word;
 use super::super::units;
 use super::{
-    Args, Context, Modifier, balance, bind, log, monitor, offload, options, rules, server, source,
-    stick_table, timeouts,
+    Args, Context, Modifier, balance, bind, log, log_format, monitor, offload, options, rules,
+    server, server_template, source, stick_table, tcp_check, timeouts,
 };
 
 /// The half of a proxy that a keyword is for.
@@ -205,6 +205,7 @@ pub(crate) fn line(
             bind::line(args, proxy, context)
         }
         "server" => server::line(args, proxy, context),
+        "server-template" => server_template::line(args, proxy, context),
         "default-server" => server::defaults(args, proxy, context),
         "timeout" => timeouts::line(args, proxy, context),
         "option" => options::line(args, modifier, proxy, context),
@@ -213,6 +214,8 @@ pub(crate) fn line(
         "offload-after" => offload::after(args, proxy),
         "stick-table" => stick_table::line(args, proxy, context),
         name if balance::KEYWORDS.contains(&name) => balance::line(args, proxy, context),
+        name if log_format::KEYWORDS.contains(&name) => log_format::line(args, proxy, context),
+        "tcp-check" => tcp_check::line(args, proxy, context),
         name if rules::KEYWORDS.contains(&name) => rules::line(args, proxy, context),
         _ => setting(args, proxy, context),
     }

@@ -1,13 +1,14 @@
 //! `server` and `default-server` lines.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::super::address::{self, Address, Port};
+use super::super::address::{self, Address, Named, Place, Port};
 use super::super::diagnostic::Fault;
 use super::super::draft::{Kind, Proxy, ServerLine, ServerSettings};
 use super::super::keywords;
 use super::super::lexer::Word;
+use super::super::model::names::ServerName;
 use super::super::model::remote::RemoteAddress;
 use super::super::model::{Server, ServerAddress, ServerPort};
 use super::super::units;
@@ -26,7 +27,25 @@ pub(crate) fn line(
         return Err(keyword.fault("'server' expects <name> and <addr>[:<port>] as arguments."));
     };
     check_name(name, "server")?;
-    let place = format!("'server {}/{}'", proxy.name, name.text);
+    let names = std::iter::once(name.text.clone());
+    add(keyword, name, names, target, args.from(3), proxy, context)
+}
+
+/// Adds servers that differ in their names only. `name` is the word that the names are made of.
+pub(crate) fn add(
+    keyword: &Word,
+    name: &Word,
+    names: impl IntoIterator<Item = String>,
+    target: &Word,
+    words: &[Word],
+    proxy: &mut Proxy,
+    context: &mut Context<'_>,
+) -> Result<(), Fault> {
+    let mut names = names.into_iter();
+    let Some(first) = names.next() else {
+        return Ok(());
+    };
+    let place = format!("'server {}/{first}'", proxy.name);
     // A wrong address does not keep the parameters from being checked.
     let address = match address(target, context) {
         Ok(address) => Some(address),
@@ -37,7 +56,7 @@ pub(crate) fn line(
         }
     };
     let mut settings = proxy.settings.server.clone();
-    let said = parameters(args.from(3), &mut settings, context);
+    let said = parameters(words, &mut settings, context);
     let others = || proxy.servers.iter().map(|line| &line.server);
     if let Some((id, position)) = &said.id
         && let Some(other) = others().find(|server| server.id == Some(*id))
@@ -50,22 +69,35 @@ pub(crate) fn line(
             ),
         );
     }
-    if let Some(other) = others().find(|server| *server.name == *name.text) {
-        return Err(name.fault(format!(
-            "proxy '{}', another server named '{}' was already defined at line {}, please use distinct names.",
-            proxy.name, name.text, other.position.line
-        )));
-    }
-    let Some((mut address, port)) = address else {
+    unique(&first, name, proxy)?;
+    let Some(Located {
+        mut address,
+        port,
+        named,
+    }) = address
+    else {
         return Ok(());
     };
+    let mut naming = ServerName::default();
+    if let (Some(named), ServerAddress::Inet(at)) = (named, &mut address) {
+        let position = &target.position;
+        (*at, naming) = server_names::settle(
+            &named,
+            at.port(),
+            &settings.names,
+            &place,
+            position,
+            context,
+        );
+    }
     if settings.remote_tls {
         remote_tls(&mut address, &settings)
             .map_err(|why| name.fault(format!("{place} : {why}")))?;
     }
     let by_agent = |word: &Word| settings.remote_tls && server_tls::is_for_agents(word);
+    let checks_tls = settings.check.ssl == Some(true) || proxy.settings.check.speaks_tls();
     let mut idle = said.needs_ssl.iter().filter(|word| !by_agent(word));
-    if let Some(word) = idle.next().filter(|_| !settings.tls.ssl) {
+    if let Some(word) = idle.next().filter(|_| !settings.tls.ssl && !checks_tls) {
         context.diagnostics.warning(
             &word.position,
             format!("{place} : '{}' has no effect without 'ssl'.", word.text),
@@ -79,8 +111,10 @@ pub(crate) fn line(
             ),
         );
     }
+    let verify_by_default = settings.tls.verify.is_none();
+    let health = server_check::finish(&settings, &place, keyword, context)?;
     let server = Server {
-        name: Arc::from(name.as_str()),
+        name: Arc::from(first),
         address,
         port,
         weight: settings.weight,
@@ -88,8 +122,8 @@ pub(crate) fn line(
         maxconn: settings.maxconn,
         minconn: settings.minconn,
         maxqueue: settings.maxqueue,
-        health: settings.check.health(),
-        naming: settings.names.naming(),
+        health,
+        naming,
         disabled: settings.disabled,
         id: said.id.map(|(id, _)| id),
         source: settings.source,
@@ -97,13 +131,36 @@ pub(crate) fn line(
         position: keyword.position.clone(),
         tls: None,
     };
-    let verify_by_default = settings.tls.verify.is_none();
+    let track = settings.check.track;
     let tls = server_tls::finish(settings.tls, &place, keyword, context);
-    proxy.servers.push(ServerLine {
+    let line = ServerLine {
         server: Server { tls, ..server },
         verify_by_default,
-    });
+        track,
+        resolvers: settings.names.resolvers,
+    };
+    proxy.servers.push(line.clone());
+    for other in names {
+        unique(&other, name, proxy)?;
+        let mut line = line.clone();
+        line.server.name = Arc::from(other);
+        // Nobody else can have the number of the first.
+        line.server.id = None;
+        proxy.servers.push(line);
+    }
     Ok(())
+}
+
+/// Refuses a second server of a name; `word` is what the name is made of.
+fn unique(name: &str, word: &Word, proxy: &Proxy) -> Result<(), Fault> {
+    let mut others = proxy.servers.iter().map(|line| &line.server);
+    match others.find(|server| *server.name == *name) {
+        None => Ok(()),
+        Some(other) => Err(word.fault(format!(
+            "proxy '{}', another server named '{name}' was already defined at line {}, please use distinct names.",
+            proxy.name, other.position.line
+        ))),
+    }
 }
 
 /// Reads a `default-server` line: what the `server` lines below it start from.
@@ -133,10 +190,11 @@ pub(crate) fn defaults(
     Ok(())
 }
 
-fn allowed(keyword: &Word, proxy: &Proxy) -> Result<(), Fault> {
+/// Refuses servers where there can be none.
+pub(crate) fn allowed(keyword: &Word, proxy: &Proxy) -> Result<(), Fault> {
     let name = keyword.as_str();
-    if proxy.kind == Kind::Defaults && name == "server" {
-        return Err(keyword.fault("'server' not allowed in 'defaults' section."));
+    if proxy.kind == Kind::Defaults && name != "default-server" {
+        return Err(keyword.fault(format!("'{name}' not allowed in 'defaults' section.")));
     }
     if !proxy.kind.has_back() {
         return Err(keyword.fault(format!(
@@ -147,30 +205,56 @@ fn allowed(keyword: &Word, proxy: &Proxy) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Where a server is, as its line says.
+struct Located {
+    /// The IP address of a host by name is not known yet.
+    address: ServerAddress,
+    port: ServerPort,
+    named: Option<Named>,
+}
+
 /// Where the server is; errors are sentences.
-fn address(word: &Word, context: &Context<'_>) -> Result<(ServerAddress, ServerPort), String> {
+fn address(word: &Word, context: &Context<'_>) -> Result<Located, String> {
+    let fixed = |address| Located {
+        address,
+        port: ServerPort::Fixed,
+        named: None,
+    };
     if let Some(remote) = address::remote(&word.text, context.lookups)? {
-        return Ok((ServerAddress::Remote(Arc::new(remote)), ServerPort::Fixed));
+        return Ok(fixed(ServerAddress::Remote(Arc::new(remote))));
     }
-    match address::stream(&word.text, context.lookups)? {
-        Address::Unix(path) => Ok((ServerAddress::Unix(path), ServerPort::Fixed)),
-        Address::Abstract(name) => Ok((ServerAddress::Abstract(name), ServerPort::Fixed)),
-        Address::Fd(_) => Err(format!(
-            "a file descriptor is not acceptable here in '{}'",
-            word.text
-        )),
-        Address::Inet { ip, port } => {
-            let (number, port) = match port {
-                Port::Absent | Port::One(0) => (0, ServerPort::SameAsClient),
-                Port::One(number) => (number, ServerPort::Fixed),
-                Port::Offset(offset) => (0, ServerPort::Offset(offset)),
-                Port::Range(..) => {
-                    return Err(format!("port range not permitted here in '{}'", word.text));
-                }
-            };
-            Ok((ServerAddress::Inet(SocketAddr::new(ip, number)), port))
+    let (ip, port, named) = match address::place(&word.text)? {
+        Place::Known(Address::Unix(path)) => return Ok(fixed(ServerAddress::Unix(path))),
+        Place::Known(Address::Abstract(name)) => return Ok(fixed(ServerAddress::Abstract(name))),
+        Place::Known(Address::Fd(_)) => {
+            return Err(format!(
+                "a file descriptor is not acceptable here in '{}'",
+                word.text
+            ));
         }
+        Place::Known(Address::Inet { ip, port }) => (ip, port, None),
+        Place::Named(named) => (Ipv4Addr::UNSPECIFIED.into(), named.port, Some(named)),
+    };
+    let (number, mut port) = match port {
+        Port::Absent | Port::One(0) => (0, ServerPort::SameAsClient),
+        Port::One(number) => (number, ServerPort::Fixed),
+        Port::Offset(offset) => (0, ServerPort::Offset(offset)),
+        Port::Range(..) => {
+            return Err(format!("port range not permitted here in '{}'", word.text));
+        }
+    };
+    if named
+        .as_ref()
+        .is_some_and(|named| named.host.starts_with('_'))
+    {
+        // The records of a service have ports of their own.
+        port = ServerPort::Fixed;
     }
+    Ok(Located {
+        address: ServerAddress::Inet(SocketAddr::new(ip, number)),
+        port,
+        named,
+    })
 }
 
 /// Has the agent do the TLS; errors are sentences.

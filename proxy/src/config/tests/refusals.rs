@@ -82,7 +82,7 @@ fn keywords_of_haproxy_say_why_they_are_refused() {
         ("listen", "option httplog", "only makes sense for HTTP"),
         (
             "listen",
-            "option tcp-check",
+            "option external-check",
             "not available in this version",
         ),
         (
@@ -100,7 +100,7 @@ fn keywords_of_haproxy_say_why_they_are_refused() {
         ("listen", "option httpchk", "only makes sense for HTTP"),
         (
             "listen",
-            "server s 192.0.2.1 check",
+            "server s 192.0.2.1 check-via-socks4",
             "not available in this version",
         ),
         (

@@ -249,7 +249,12 @@ fn wrong_lines_are_refused_at_their_word() {
         ("stick with src", 7, "got 'with'"),
         ("stick on", 7, "a key"),
         ("stick on src", 10, "stick-table 'p'"),
-        ("stick store-response src", 7, "not available"),
+        ("stick store-response src", 22, "stick-table 'p'"),
+        (
+            "stick store-response req.payload(0,1) table t",
+            22,
+            "in a 'stick store-response' rule",
+        ),
     ];
     let defaults = [
         ("stick-table type ip size 1", 1, "defaults"),

@@ -176,7 +176,8 @@ impl Guard {
     /// not affected, and what a source has used up of a rule's rate stays used up.
     ///
     /// # Errors
-    /// When the plan cannot be carried out; the rules in force then stay.
+    /// When the plan cannot be carried out, or the guard has had 1,024 different rules with it; the
+    /// rules in force then stay.
     pub fn replace(&self, plan: &Plan) -> Result<(), GuardError> {
         self.program().replace(plan)
     }

@@ -7,7 +7,7 @@ use crate::config::diagnostic::Fault;
 use crate::config::lexer::Word;
 use crate::rules::expr::Expr;
 use crate::rules::names::Names;
-use crate::rules::pattern::List;
+use crate::rules::pattern::{List, Reading};
 
 /// Fetches that imply a method where they stand alone as an ACL; what the fetch is called where the
 /// name is one of ACLs only.
@@ -37,7 +37,11 @@ pub(super) fn acl(opening: &Word, words: &[Word], names: &Names<'_>) -> Result<A
         method: default,
         implied,
         list: None,
-        fold: false,
+        reading: Reading {
+            fold: false,
+            hosts: Some(names.hosts),
+        },
+        map: false,
     };
     let patterns = parser.flags(words)?;
     let Some(method) = parser.method else {
@@ -57,7 +61,7 @@ pub(super) fn acl(opening: &Word, words: &[Word], names: &Names<'_>) -> Result<A
             return Err(pattern.fault("a pattern cannot be empty."));
         }
         if !list.comparison(text) {
-            list.add(text.as_bytes(), parser.fold)
+            list.add(text.as_bytes(), parser.reading)
                 .map_err(|why| pattern.fault(format!("{why}.")))?;
         }
     }
@@ -89,7 +93,10 @@ struct Parser<'a> {
     implied: Option<Method>,
     /// Patterns of files; begun with the first of them.
     list: Option<List>,
-    fold: bool,
+    /// `-i`, `-n`: of what comes after them.
+    reading: Reading<'a>,
+    /// `-M`: files that come after it are maps.
+    map: bool,
 }
 
 impl Parser<'_> {
@@ -107,9 +114,9 @@ impl Parser<'_> {
             };
             match flag.as_str() {
                 "--" => return Ok(after),
-                "-i" => self.fold = true,
-                // Names are never looked up.
-                "-n" => {}
+                "-i" => self.reading.fold = true,
+                "-n" => self.reading.hosts = None,
+                "-M" => self.map = true,
                 "-f" => self.file(argument()?)?,
                 "-m" => self.named_method(argument()?)?,
                 "-u" => {
@@ -117,12 +124,6 @@ impl Parser<'_> {
                     if number.as_str().parse::<i32>().is_err() {
                         return Err(number.fault("the argument of -u must be an integer."));
                     }
-                }
-                "-M" => {
-                    return Err(flag.fault(
-                        "'-M' (a map file as an ACL) is known to HAProxy but not available in \
-                         this version.",
-                    ));
                 }
                 other => {
                     return Err(flag.fault(format!(
@@ -187,9 +188,12 @@ impl Parser<'_> {
                     path.as_str()
                 ))
             })?;
-        self.list
-            .get_or_insert_with(|| List::new(method))
-            .add_file(&content, self.fold)
-            .map_err(|why| path.fault(format!("pattern file <{}>: {why}.", path.as_str())))
+        let list = self.list.get_or_insert_with(|| List::new(method));
+        let added = if self.map {
+            list.add_map(&content, self.reading)
+        } else {
+            list.add_file(&content, self.reading)
+        };
+        added.map_err(|why| path.fault(format!("pattern file <{}>: {why}.", path.as_str())))
     }
 }

@@ -73,6 +73,20 @@ const ANSWERS: &[(&str, bool)] = &[
     ("{ str(/x) -f pf }", true),
     ("{ str(zz) -f pf zz }", true),
     ("{ src 127/8 }", false),
+    ("{ bool(1) -m bin 0000000000000001 }", true),
+    ("{ bool(1) -m bin 31 }", false),
+    ("{ bool(1) -m bin 01 }", false),
+    ("{ bool(1),hex -m str 0000000000000001 }", true),
+    ("{ str(1.2.3.4x) -m ip 1.2.3.4 }", true),
+    ("{ str(01.2.3.4) -m ip 1.2.3.4 }", true),
+    ("{ str(1.2.3.4::) -m ip 1.2.3.4 }", true),
+    ("{ str(1.2.3.4.5) -m ip 1.2.3.4 }", false),
+    ("{ src -M -f mp }", true),
+    ("{ str(one) -M -f mk }", false),
+    ("{ str(k) -f pf -M -f mk }", true),
+    ("{ str(K) -M -f mk -i k }", true),
+    ("{ str(K) -i -M -f mk }", true),
+    ("{ src -M 127.0.0.1 }", true),
     ("{ src 127.1 }", true),
     ("{ src 127.1/8 }", true),
     ("{ src 127.0.0.1/255.0.0.255 }", true),
@@ -141,7 +155,10 @@ const ANSWERS: &[(&str, bool)] = &[
 
 #[test]
 fn verdicts_are_those_of_haproxy() {
-    let world = World::new().with_file("pf", b"# c\n  #d\n\n \t lead \n/x\r\n");
+    let world = World::new()
+        .with_file("pf", b"# c\n  #d\n\n \t lead \n/x\r\n")
+        .with_file("mp", b"127.0.0.0/8 one\n")
+        .with_file("mk", b"# c\nk\tone two\n");
     let acls = Acls::default();
     let scene = Scene {
         source: Some("127.0.0.1:40000".parse().unwrap()),
@@ -215,8 +232,17 @@ fn what_is_wrong_is_named() {
             "acl 'RDP_COOKIE' is known to HAProxy but not available in this version.",
         ),
         (
-            "{ src -M x }",
-            "'-M' (a map file as an ACL) is known to HAProxy but not available in this version.",
+            "{ src -n localhost }",
+            "'localhost' is not a valid IPv4 or IPv6 address (host names are not looked up here).",
+        ),
+        (
+            "{ src -n 127.1 }",
+            "'127.1' is not a valid IPv4 or IPv6 address.",
+        ),
+        (
+            "{ src nobody.example }",
+            "'nobody.example' is not a valid IPv4 or IPv6 address, nor is there such a host: no \
+             such host.",
         ),
         ("{ src -m }", "'-m' expects an argument."),
         (
@@ -262,7 +288,9 @@ fn what_is_wrong_is_named() {
             "{text}"
         );
     }
-    let world = world.with_file("bad", b"1.2.3.4\nx\n");
+    let world = world
+        .with_file("bad", b"1.2.3.4\nx\n")
+        .with_file("map", b"1.2.3.4 one\n");
     for (line, expected) in [
         ("", "'acl' expects a name and an expression."),
         ("x", "missing fetch method in ACL expression."),
@@ -276,8 +304,17 @@ fn what_is_wrong_is_named() {
         ),
         (
             "x src -f bad",
+            "pattern file <bad>: line 2: 'x' is not a valid IPv4 or IPv6 address, nor is there such \
+             a host: no such host.",
+        ),
+        (
+            "x src -n -f bad",
             "pattern file <bad>: line 2: 'x' is not a valid IPv4 or IPv6 address (host names are not \
-             looked up).",
+             looked up here).",
+        ),
+        (
+            "x src -f map -M",
+            "pattern file <map>: line 1: '1.2.3.4 one' is not a valid IPv4 or IPv6 address.",
         ),
         (
             "x src -f good -m str",

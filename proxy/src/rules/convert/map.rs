@@ -7,7 +7,7 @@ use super::{Answer, Convert, answer};
 use crate::config::diagnostic::Fault;
 use crate::rules::fetch::Call;
 use crate::rules::names::Names;
-use crate::rules::pattern::{List, Matcher, Method, pairs};
+use crate::rules::pattern::{List, Matcher, Method, Reading, pairs};
 use crate::rules::sample::{Kind, Value};
 use crate::rules::scene::Scene;
 
@@ -80,7 +80,7 @@ fn map(call: Call<'_>, method: Method, output: Kind, names: &Names<'_>) -> Resul
     let mut meanings = Vec::new();
     for (number, key, text) in pairs(&content) {
         let at = |why: String| call.refuse(0, format_args!("line {number}: {why}"));
-        list.add(key, false).map_err(at)?;
+        list.add(key, Reading::default()).map_err(at)?;
         let meaning = Meaning::parse(text, output).ok_or_else(|| {
             at(format!(
                 "'{}' is not {output}",

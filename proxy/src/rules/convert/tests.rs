@@ -331,7 +331,7 @@ fn maps_name_the_line_that_is_wrong() {
         (
             "src,map_ip(mf)",
             "invalid arg 1 in 'map_ip': 'mf' line 1: 'a' is not a valid IPv4 or IPv6 address \
-             (host names are not looked up).",
+             (host names are not looked up here).",
         ),
         (
             "int(1),map_int_int(mi,zz)",

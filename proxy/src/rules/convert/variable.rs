@@ -98,10 +98,9 @@ impl Convert for Set {
     }
 
     fn convert<'a>(&self, value: Value<'a>, scene: &Scene<'a>) -> Option<Value<'a>> {
-        let mut vars = scene.vars.borrow_mut();
-        if self.only.allows(vars.get(self.variable), value) {
-            vars.set(self.variable, value);
-        }
+        scene
+            .vars
+            .set_if(self.variable, value, |old| self.only.allows(old, value));
         Some(value)
     }
 }
@@ -134,7 +133,7 @@ impl Convert for Unset {
     }
 
     fn convert<'a>(&self, value: Value<'a>, scene: &Scene<'a>) -> Option<Value<'a>> {
-        scene.vars.borrow_mut().unset(self.variable);
+        scene.vars.unset(self.variable);
         Some(value)
     }
 }

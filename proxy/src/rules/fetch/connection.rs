@@ -127,7 +127,7 @@ impl Fetch for Connection {
     fn look<'a>(&self, scene: &Scene<'a>) -> Sample<'a> {
         let end = |end: End| match end {
             End::Source => scene.source,
-            End::Destination => scene.destination,
+            End::Destination => scene.destination(),
         };
         let value = match self {
             Self::Address(which) => end(*which).map(|address| Value::from(address.ip())),

@@ -22,6 +22,7 @@ use self::parse::{Comparison, Notation, Range};
 use self::segments::Segments;
 use self::texts::Texts;
 use super::cast;
+use super::names::HostNames;
 use super::sample::{Kind, Value};
 
 pub(super) use self::parse::{mask4, mask6, pairs};
@@ -129,6 +130,15 @@ impl Method {
     }
 }
 
+/// How patterns are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reading<'a> {
+    /// Letters match in either case.
+    pub fold: bool,
+    /// Addresses may be names of hosts, or be abbreviated. `None`: they may not.
+    pub hosts: Option<&'a dyn HostNames>,
+}
+
 /// Patterns that belong to one letter-case rule.
 #[derive(Debug)]
 struct Text {
@@ -172,11 +182,11 @@ impl List {
         found.is_some()
     }
 
-    /// Adds a pattern; `fold`: letters match in either case.
+    /// Adds a pattern.
     ///
     /// # Errors
     /// What is wrong with it, in words for a message.
-    pub fn add(&mut self, pattern: &[u8], fold: bool) -> Result<(), String> {
+    pub fn add(&mut self, pattern: &[u8], reading: Reading<'_>) -> Result<(), String> {
         let text = || {
             std::str::from_utf8(pattern)
                 .map_err(|_| format!("'{}' is not UTF-8", String::from_utf8_lossy(pattern)))
@@ -190,18 +200,18 @@ impl List {
                 return Ok(());
             }
             Method::Ip => {
-                self.addresses.push(parse::address(text()?)?);
+                self.addresses.push(parse::address(text()?, reading.hosts)?);
                 return Ok(());
             }
             Method::Reg => {
-                self.regexes.push(regex(text()?, fold)?);
+                self.regexes.push(regex(text()?, reading.fold)?);
                 return Ok(());
             }
             Method::Bin => parse::bytes(text()?)?,
             Method::Dir | Method::Dom => texts::trim(pattern, self.method.delimiters()).to_owned(),
             Method::Str | Method::Beg | Method::Sub | Method::End => pattern.to_owned(),
         };
-        let fold = fold && self.method != Method::Bin;
+        let fold = reading.fold && self.method != Method::Bin;
         self.texts.push(Text {
             content: content.into(),
             fold,
@@ -213,10 +223,27 @@ impl List {
     ///
     /// # Errors
     /// The line's number and what is wrong there.
-    pub fn add_file(&mut self, content: &[u8], fold: bool) -> Result<(), String> {
+    pub fn add_file(&mut self, content: &[u8], reading: Reading<'_>) -> Result<(), String> {
+        self.add_lines(parse::lines(content), reading)
+    }
+
+    /// Adds the keys of a map's content as [`List::add_file`] adds lines.
+    ///
+    /// # Errors
+    /// The line's number and what is wrong there.
+    pub fn add_map(&mut self, content: &[u8], reading: Reading<'_>) -> Result<(), String> {
+        let keys = pairs(content).map(|(number, key, _)| (number, key));
+        self.add_lines(keys, reading)
+    }
+
+    fn add_lines<'c>(
+        &mut self,
+        lines: impl Iterator<Item = (usize, &'c [u8])>,
+        reading: Reading<'_>,
+    ) -> Result<(), String> {
         let comparison = self.comparison.take();
-        for (number, line) in parse::lines(content) {
-            self.add(line, fold)
+        for (number, line) in lines {
+            self.add(line, reading)
                 .map_err(|why| format!("line {number}: {why}"))?;
         }
         self.comparison = comparison;

@@ -6,6 +6,7 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::networks::AddressPattern;
+use crate::rules::names::HostNames;
 
 /// Integers, both ends included.
 pub(super) type Range = (i64, i64);
@@ -119,16 +120,37 @@ pub(super) fn range(
     }
 }
 
-/// An address or a network of either family.
-pub(super) fn address(text: &str) -> Result<AddressPattern, String> {
-    let parsed = if text.contains(':') {
-        ipv6(text).map(|net| AddressPattern::Net(IpNet::V6(net)))
-    } else {
-        ipv4(text)
+/// An address or a network of either family. With `hosts`, a host name stands for its IPv4 address,
+/// and an IPv4 address may be abbreviated.
+pub(super) fn address(text: &str, hosts: Option<&dyn HostNames>) -> Result<AddressPattern, String> {
+    let invalid = |why: &str| format!("'{text}' is not a valid IPv4 or IPv6 address{why}");
+    if text.contains(':') {
+        return ipv6(text)
+            .map(|net| AddressPattern::Net(IpNet::V6(net)))
+            .ok_or_else(|| invalid(""));
+    }
+    let (name, mask) = match text.split_once('/') {
+        Some((name, mask)) => (name, mask4(mask).ok_or_else(|| invalid(""))?),
+        None => (text, u32::MAX),
     };
-    parsed.ok_or_else(|| {
-        format!("'{text}' is not a valid IPv4 or IPv6 address (host names are not looked up)")
-    })
+    let address = match (name.parse::<Ipv4Addr>(), hosts) {
+        (Ok(address), _) => address,
+        (Err(_), None) if is_host_name(name) => {
+            return Err(invalid(" (host names are not looked up here)"));
+        }
+        (Err(_), Some(hosts)) if is_host_name(name) => hosts
+            .ipv4(name)
+            .map_err(|why| invalid(&format!(", nor is there such a host: {why}")))?,
+        (Err(_), Some(_)) => abbreviated(name).ok_or_else(|| invalid(""))?,
+        (Err(_), None) => return Err(invalid("")),
+    };
+    network4(address, mask).ok_or_else(|| invalid(""))
+}
+
+/// Whether a text may be the name of a host: what ends in a number is a mistaken address.
+fn is_host_name(text: &str) -> bool {
+    let last = text.rsplit('.').next().unwrap_or_default();
+    last.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
 fn ipv6(text: &str) -> Option<Ipv6Net> {
@@ -140,12 +162,8 @@ fn ipv6(text: &str) -> Option<Ipv6Net> {
     Ipv6Net::new(address, length).ok().map(|net| net.trunc())
 }
 
-fn ipv4(text: &str) -> Option<AddressPattern> {
-    let (address, mask) = match text.split_once('/') {
-        Some((address, mask)) => (address, mask4(mask)?),
-        None => (text, u32::MAX),
-    };
-    let address = abbreviated(address)?.to_bits() & mask;
+fn network4(address: Ipv4Addr, mask: u32) -> Option<AddressPattern> {
+    let address = address.to_bits() & mask;
     let length = mask.leading_ones();
     if length + mask.trailing_zeros() < u32::BITS {
         return Some(AddressPattern::Masked { address, mask });

@@ -3,12 +3,21 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
+use crate::rules::testing::Hosts;
+
+/// As ACLs are read where no flag but `-i` may be.
+fn reading(fold: bool) -> Reading<'static> {
+    Reading {
+        fold,
+        hosts: Some(&Hosts),
+    }
+}
 
 fn matcher(method: Method, patterns: &[&str], fold: bool) -> Matcher {
     let mut list = List::new(method);
     for pattern in patterns {
         if !list.comparison(pattern) {
-            list.add(pattern.as_bytes(), fold).unwrap();
+            list.add(pattern.as_bytes(), reading(fold)).unwrap();
         }
     }
     list.compile().unwrap()
@@ -211,12 +220,20 @@ fn what_is_no_pattern_is_refused() {
         ),
     ] {
         let mut list = List::new(method);
-        assert_eq!(list.add(pattern.as_bytes(), false).unwrap_err(), expected);
+        assert_eq!(
+            list.add(pattern.as_bytes(), reading(false)).unwrap_err(),
+            expected
+        );
     }
     for pattern in [
         "1.2.3.4/33",
         "1.2.3.4/",
-        "localhost",
+        "nobody.example",
+        "client.example/33",
+        "client.example/",
+        "client.example:80",
+        "0x7f.1",
+        "-client.example.7",
         "1.2.3.256",
         "1.2.3.4.5",
         "1.2.3.",
@@ -228,7 +245,7 @@ fn what_is_no_pattern_is_refused() {
         "300.1",
     ] {
         let mut list = List::new(Method::Ip);
-        let why = list.add(pattern.as_bytes(), false).unwrap_err();
+        let why = list.add(pattern.as_bytes(), reading(false)).unwrap_err();
         assert!(
             why.contains("is not a valid IPv4 or IPv6 address"),
             "{pattern}"
@@ -237,10 +254,78 @@ fn what_is_no_pattern_is_refused() {
 }
 
 #[test]
+fn hosts_stand_for_their_addresses() {
+    let table: &[(&str, &str, bool)] = &[
+        ("client.example", "192.0.2.7", true),
+        ("client.example", "192.0.2.8", false),
+        ("client.example/24", "192.0.2.8", true),
+        ("client.example/255.0.0.255", "192.1.2.7", true),
+        ("client.example/24", "192.0.3.7", false),
+    ];
+    for (pattern, address, expected) in table {
+        let got = matches(
+            Method::Ip,
+            &[pattern],
+            false,
+            Value::Str(address.as_bytes()),
+        );
+        assert_eq!(got, *expected, "{pattern} {address}");
+    }
+    let why = List::new(Method::Ip).add(b"nobody.example", reading(false));
+    assert_eq!(
+        why.unwrap_err(),
+        "'nobody.example' is not a valid IPv4 or IPv6 address, nor is there such a host: no such \
+         host"
+    );
+}
+
+/// HAProxy leaves abbreviations to its resolver, so that they go where host names go.
+#[test]
+fn without_hosts_addresses_are_written_in_full() {
+    for (pattern, expected) in [
+        (
+            "client.example",
+            "'client.example' is not a valid IPv4 or IPv6 address (host names are not looked up here)",
+        ),
+        ("127.1", "'127.1' is not a valid IPv4 or IPv6 address"),
+        ("1", "'1' is not a valid IPv4 or IPv6 address"),
+    ] {
+        let why = List::new(Method::Ip).add(pattern.as_bytes(), Reading::default());
+        assert_eq!(why.unwrap_err(), expected);
+    }
+    for pattern in ["127.0.0.1", "127.0.0.0/8", "::1", "2001:db8::/32"] {
+        let added = List::new(Method::Ip).add(pattern.as_bytes(), Reading::default());
+        assert_eq!(added, Ok(()), "{pattern}");
+    }
+}
+
+#[test]
+fn of_a_map_the_keys_are_patterns() {
+    let content = b"# c\nk one\n  lead\t two words \r\nbare\n";
+    let mut list = List::new(Method::Str);
+    list.add_map(content, reading(false)).unwrap();
+    let matcher = list.compile().unwrap();
+    let arena = Bump::new();
+    let found = |text: &str| matcher.find(Value::Str(text.as_bytes()), &arena);
+    assert_eq!(found("k"), Some(0));
+    assert_eq!(found("lead"), Some(1));
+    assert_eq!(found("bare"), Some(2));
+    for other in ["k one", "one", "two", "#", ""] {
+        assert_eq!(found(other), None, "{other}");
+    }
+    let mut list = List::new(Method::Ip);
+    assert_eq!(
+        list.add_map(b"1.2.3.4 x\n1.2.3.400 x\n", reading(false))
+            .unwrap_err(),
+        "line 2: '1.2.3.400' is not a valid IPv4 or IPv6 address"
+    );
+}
+
+#[test]
 fn files_have_comments_and_blank_lines() {
     let content = b"# c\n  #d\n\n \t lead \n/x\r\nlast";
     let mut list = List::new(Method::Str);
-    list.add_file(content, false).unwrap();
+    list.add_file(content, reading(false)).unwrap();
     let matcher = list.compile().unwrap();
     let arena = Bump::new();
     let found = |text: &str| matcher.find(Value::Str(text.as_bytes()), &arena);
@@ -253,7 +338,7 @@ fn files_have_comments_and_blank_lines() {
     assert_eq!(found("# c"), None);
     let mut list = List::new(Method::Int);
     assert_eq!(
-        list.add_file(b"1\n\n#\nx\n", false).unwrap_err(),
+        list.add_file(b"1\n\n#\nx\n", reading(false)).unwrap_err(),
         "line 4: 'x' is not a number"
     );
 }
@@ -262,8 +347,8 @@ fn files_have_comments_and_blank_lines() {
 fn comparisons_do_not_hold_in_files() {
     let mut list = List::new(Method::Int);
     assert!(list.comparison("gt"));
-    list.add_file(b"100\n", false).unwrap();
-    list.add(b"200", false).unwrap();
+    list.add_file(b"100\n", reading(false)).unwrap();
+    list.add(b"200", reading(false)).unwrap();
     let matcher = list.compile().unwrap();
     let arena = Bump::new();
     for (number, expected) in [(99, false), (100, true), (101, false), (201, true)] {
@@ -372,7 +457,7 @@ proptest! {
         for method in TEXT_METHODS {
             let mut list = List::new(method);
             for (pattern, fold) in &patterns {
-                list.add(pattern.as_bytes(), *fold).unwrap();
+                list.add(pattern.as_bytes(), reading(*fold)).unwrap();
             }
             let matcher = list.compile().unwrap();
             for text in &values {
@@ -404,7 +489,7 @@ proptest! {
         let mut list = List::new(Method::Bin);
         for pattern in &patterns {
             let text = data_encoding::HEXUPPER.encode(pattern);
-            list.add(text.as_bytes(), false).unwrap();
+            list.add(text.as_bytes(), reading(false)).unwrap();
         }
         let matcher = list.compile().unwrap();
         for value in &values {
@@ -441,7 +526,7 @@ proptest! {
         let arena = Bump::new();
         let mut list = List::new(Method::Ip);
         for net in &nets {
-            list.add(net.to_string().as_bytes(), false).unwrap();
+            list.add(net.to_string().as_bytes(), reading(false)).unwrap();
         }
         let matcher = list.compile().unwrap();
         let plain = matcher.networks().unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::column::{Column, Row};
 use super::entry::Entry;
 use super::key::Key;
+use super::settings::StoreSet;
 use super::shard::Slot;
 use super::shared::Table;
 use crate::rules::action::Gpc;
@@ -54,19 +55,21 @@ impl Tracked {
 
     /// Counts a session: `sess_cnt`, `sess_rate`.
     pub fn started_session(&self, now: Millis) {
-        self.update(now, |entry| {
+        self.update_stored(StoreSet::SESS_CNT | StoreSet::SESS_RATE, now, |entry| {
             entry.count_session();
         });
     }
 
     /// Counts bytes from the client: `bytes_in_cnt`, `bytes_in_rate`.
     pub fn add_bytes_in(&self, bytes: u64, now: Millis) {
-        self.update(now, |entry| entry.add_bytes_in(bytes));
+        let stores = StoreSet::BYTES_IN_CNT | StoreSet::BYTES_IN_RATE;
+        self.update_stored(stores, now, |entry| entry.add_bytes_in(bytes));
     }
 
     /// Counts bytes to the client: `bytes_out_cnt`, `bytes_out_rate`.
     pub fn add_bytes_out(&self, bytes: u64, now: Millis) {
-        self.update(now, |entry| entry.add_bytes_out(bytes));
+        let stores = StoreSet::BYTES_OUT_CNT | StoreSet::BYTES_OUT_RATE;
+        self.update_stored(stores, now, |entry| entry.add_bytes_out(bytes));
     }
 
     /// Increments a general purpose counter and its rate; see [`Entry::increment`].
@@ -87,6 +90,13 @@ impl Tracked {
     /// Sets `gpt0`, if the table stores it.
     pub fn set_gpt0(&self, tag: u32, now: Millis) {
         self.update(now, |entry| entry.set(Column::Gpt0, tag.into()));
+    }
+
+    /// A change of what the table may not store at all: then its lock is not taken.
+    fn update_stored(&self, stores: StoreSet, now: Millis, change: impl FnOnce(&mut Entry<'_>)) {
+        if self.table.settings().stores.intersects(stores) {
+            self.update(now, change);
+        }
     }
 
     /// Any change; the entry is touched if the table stores what was changed.

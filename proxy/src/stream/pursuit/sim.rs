@@ -89,7 +89,7 @@ enum Phase {
     /// On its way: what it was told to do.
     Way(Todo),
     Data,
-    Ended(Termination),
+    Ended,
 }
 
 #[derive(Debug)]
@@ -232,7 +232,7 @@ impl World {
         }
         for (number, stream) in self.streams.iter().enumerate() {
             assert!(
-                matches!(stream.phase, Phase::Ended(_)),
+                matches!(stream.phase, Phase::Ended),
                 "stream {number} is stuck in {}",
                 stream.way.state()
             );
@@ -296,7 +296,7 @@ impl World {
             }
             Phase::Data => self.end(stream, Termination::CLIENT_RESET),
             Phase::Way(_) => panic!("a stream stands still"),
-            Phase::Ended(_) => {}
+            Phase::Ended => {}
         }
     }
 
@@ -435,10 +435,10 @@ impl World {
 
     fn end(&mut self, stream: usize, how: Termination) {
         assert!(
-            !matches!(self.streams[stream].phase, Phase::Ended(_)),
+            !matches!(self.streams[stream].phase, Phase::Ended),
             "a stream ends twice"
         );
-        self.streams[stream].phase = Phase::Ended(how);
+        self.streams[stream].phase = Phase::Ended;
         *self.endings.entry(how.to_string()).or_default() += 1;
         self.leave_queue(stream);
         self.free(stream);
@@ -520,7 +520,7 @@ impl World {
                     assert_eq!(state, State::Est);
                     assert!(stream.place.is_some());
                 }
-                Phase::Ended(_) => {
+                Phase::Ended => {
                     assert!(stream.place.is_none() && stream.ticket.is_none());
                     assert!(matches!(state, State::Clo | State::Est), "{state}");
                 }

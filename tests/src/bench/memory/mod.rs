@@ -33,6 +33,7 @@ use crate::{
     plan,
     report::Entrant,
     service::{self, Programs, Service},
+    site,
     tls::{self, KeyKind},
 };
 
@@ -146,6 +147,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
             timeout: "1h",
             certificate: tls::bundle(dir.path()),
             networks: PathBuf::new(),
+            log: site::log_sink(),
         },
         tls: Arc::new(tls::client()?),
         connections: options.connections,

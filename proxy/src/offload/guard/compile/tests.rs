@@ -10,6 +10,7 @@ use crate::rules::run::{Reached, Scratch, Setting, Sight};
 use crate::rules::scene::{Census, Millis, Place};
 use crate::rules::session::Session;
 use crate::rules::table::Tables;
+use crate::rules::vars::ProcessVars;
 
 /// A proxy in which nothing happens.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ fn ruling(config: &Config, source: IpAddr) -> Ruling {
         },
         listener: (1, "1"),
         tables: &tables,
+        vars: &ProcessVars::default(),
         census: &Idle,
     };
     let mut session = Session::new(Endpoint::Inet(SocketAddr::new(source, 999)));

@@ -7,10 +7,10 @@ use bumpalo::Bump;
 use super::*;
 use crate::config::lexer::Word;
 use crate::config::model::Position;
-use crate::rules::names::SystemFiles;
+use crate::rules::names::{SystemFiles, SystemHosts};
 use crate::rules::scene::{Census, Millis, Place};
 use crate::rules::table::Tables;
-use crate::rules::vars::{VarNames, Vars};
+use crate::rules::vars::{ProcessVars, VarNames, Variables};
 
 /// A proxy with nothing in it.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ fn compiled(name: &str, arguments: &[&str]) -> Result<Box<dyn Fetch>, String> {
         backend: None,
         own: "fe",
         files: &SystemFiles,
+        hosts: &SystemHosts,
         vars: &VarNames::default(),
     };
     compile(call, &names)
@@ -55,11 +56,8 @@ fn compiled(name: &str, arguments: &[&str]) -> Result<Box<dyn Fetch>, String> {
 /// What a fetch finds in the bytes of one side.
 fn found(name: &str, arguments: &[&str], bytes: &[u8], complete: bool) -> Sample<'static> {
     let fetch = compiled(name, arguments).unwrap();
-    let (arena, tables, vars) = (
-        Bump::new(),
-        Tables::default(),
-        RefCell::new(Vars::default()),
-    );
+    let (arena, tables) = (Bump::new(), Tables::default());
+    let (vars, shared) = (RefCell::default(), ProcessVars::default());
     let payload = Some(Payload { bytes, complete });
     let of_server = fetch.needs() == Needs::RESPONSE;
     let scene = Scene {
@@ -68,7 +66,7 @@ fn found(name: &str, arguments: &[&str], bytes: &[u8], complete: bool) -> Sample
         random: 0,
         last_look: false,
         source: None,
-        destination: None,
+        new_destination: None,
         client_tcp: None,
         frontend: Place {
             index: 0,
@@ -83,7 +81,7 @@ fn found(name: &str, arguments: &[&str], bytes: &[u8], complete: bool) -> Sample
         response: payload.filter(|_| of_server),
         tracked: [None; 3],
         tables: &tables,
-        vars: &vars,
+        vars: Variables::new(&vars, &shared),
         census: &Nobody,
     };
     let leak = |bytes: &[u8]| -> &'static [u8] { bytes.to_vec().leak() };

@@ -9,11 +9,11 @@ use bumpalo::Bump;
 
 use crate::config::lexer::Word;
 use crate::config::model::Position;
-use crate::rules::names::{Names, PatternFiles, TableFacts};
+use crate::rules::names::{Names, PatternFiles, SystemHosts, TableFacts};
 use crate::rules::sample::Sample;
 use crate::rules::scene::{Census, Millis, Place, Scene};
 use crate::rules::table::{Table, TableId, TableSettings, Tables, Tracked};
-use crate::rules::vars::{VarNames, Vars};
+use crate::rules::vars::{ProcessVars, VarNames, Variables};
 
 /// Some tables, by their names.
 #[derive(Debug)]
@@ -83,6 +83,7 @@ impl Rig {
             backend: None,
             own: "own",
             files: &Nothing,
+            hosts: &SystemHosts,
             vars: &VarNames::default(),
         })
     }
@@ -102,7 +103,7 @@ impl Rig {
             last_look: false,
             source: source
                 .map(|source| (source.parse::<std::net::IpAddr>().expect("an address"), 9).into()),
-            destination: None,
+            new_destination: None,
             client_tcp: None,
             frontend: Place {
                 index: 0,
@@ -117,7 +118,7 @@ impl Rig {
             response: None,
             tracked,
             tables: &self.tables,
-            vars: &RefCell::new(Vars::default()),
+            vars: Variables::new(&RefCell::default(), &ProcessVars::default()),
             census: &Nothing,
         })
     }

@@ -1,0 +1,102 @@
+//! `show stat` after the same traffic.
+
+use underpass_tests::daemon::BOUND;
+use underpass_tests::process::eventually;
+
+use crate::site::{FILE, with_both};
+
+/// Columns that depend on the moment, or on how a program does it.
+const MOMENTARY: &[&str] = &[
+    "rate",
+    "rate_max",
+    "conn_rate",
+    "conn_rate_max",
+    "lastchg",
+    "lastsess",
+    "qtime",
+    "ctime",
+    "ttime",
+    "qtime_max",
+    "ctime_max",
+    "ttime_max",
+    "need_conn_est",
+];
+
+/// `show stat` as columns and rows.
+fn table(text: &str) -> (Vec<String>, Vec<Vec<String>>) {
+    let split = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+    let mut lines = text.lines().filter(|line| !line.is_empty());
+    let header = split(lines.next().expect("a header").trim_start_matches("# "));
+    (header, lines.map(split).collect())
+}
+
+/// The columns of two `show stat` that differ.
+fn differences(theirs: &str, ours: &str, masked: &[&str]) -> String {
+    let ((header, their_rows), (our_header, our_rows)) = (table(theirs), table(ours));
+    assert_eq!(header, our_header);
+    assert_eq!(their_rows.len(), our_rows.len(), "{theirs}\n{ours}");
+    let mut differences = String::new();
+    for (theirs, ours) in their_rows.iter().zip(&our_rows) {
+        let row = format!("{}/{}", theirs[0], theirs[1]);
+        for (column, (theirs, ours)) in header.iter().zip(theirs.iter().zip(ours)) {
+            let same = if MOMENTARY.contains(&column.as_str()) {
+                theirs.is_empty() == ours.is_empty()
+            } else {
+                theirs == ours || masked.contains(&column.as_str())
+            };
+            if !same {
+                differences.push_str(&format!("{column} of {row}: {theirs:?}, ours {ours:?}\n"));
+            }
+        }
+    }
+    differences
+}
+
+#[test]
+fn statistics_are_haproxys() {
+    let texts = with_both(FILE, |site| {
+        let living = || -> u64 {
+            let (header, rows) = table(&site.ask("show stat"));
+            let scur = header.iter().position(|name| name == "scur").expect("scur");
+            let fronts = rows.iter().filter(|row| row[1] == "FRONTEND");
+            fronts
+                .map(|row| row[scur].parse::<u64>().expect("a number"))
+                .sum()
+        };
+        for port in [8000, 8000, 8001] {
+            let mut visitor = site.visit(port);
+            visitor.talk(b"0123456789");
+            visitor.leave();
+            // The proxy hears of the end a moment later.
+            assert!(eventually(BOUND, || living() == 0), "a stream does not end");
+        }
+        let texts = [
+            "show stat",
+            "show stat be 6 -1",
+            "show stat up",
+            "show stat no-maint",
+        ]
+        .map(|command| site.ask(command));
+        let user = site.send("user", b"show stat\n");
+        let typed = site.ask("show stat typed");
+        let held = site.visit(8000);
+        let living = site.ask("show stat");
+        drop(held);
+        (texts, user, typed, living)
+    });
+    let [theirs, ours] = &texts;
+    let pairs = theirs.0.iter().zip(&ours.0).chain([(&theirs.1, &ours.1)]);
+    let mut complaints = String::new();
+    for (theirs, ours) in pairs {
+        complaints.push_str(&differences(theirs, ours, &[]));
+    }
+    // It counts the bytes of living streams now and then, we when we are asked.
+    complaints.push_str(&differences(&theirs.3, &ours.3, &["bin", "bout"]));
+    // Lines up to the value.
+    let shapes = |text: &str| -> Vec<String> {
+        let shape = |line: &str| line.splitn(4, ':').take(3).collect::<Vec<_>>().join(":");
+        text.lines().map(shape).collect()
+    };
+    assert!(complaints.is_empty(), "{complaints}");
+    assert_eq!(shapes(&theirs.2), shapes(&ours.2));
+}
