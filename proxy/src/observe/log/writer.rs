@@ -14,6 +14,9 @@ use crate::config::model::{LogAddress, LogFormat, LogTarget};
 /// How soon an outlet that could not take everything is tried again.
 const RETRY: Duration = Duration::from_millis(10);
 
+/// How long the writer leaves lines alone once it has written some.
+const GATHERING: Duration = Duration::from_millis(4);
+
 /// Lines that are rendered before outlets are flushed.
 const BATCH: usize = 256;
 
@@ -66,12 +69,15 @@ impl Writer {
             } else {
                 receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
+            let mut handled = 0;
             match next {
                 Ok(first) => {
                     self.handle(first);
+                    handled = 1;
                     // Whatever else waits goes out with the same write.
                     for next in receiver.try_iter().take(BATCH) {
                         self.handle(next);
+                        handled += 1;
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -80,6 +86,11 @@ impl Writer {
             let now = Instant::now();
             self.flush(now);
             self.warn(now);
+            // Lines gather meanwhile: a worker that finds the writer asleep has to wake it, which
+            // costs both a system call, and the worker its core.
+            if handled < BATCH {
+                std::thread::sleep(GATHERING);
+            }
         }
         self.finish();
     }
