@@ -42,14 +42,21 @@ fn first_come_first_served() {
         config.global(ONE_WORKER);
         config.server_with("maxconn 3");
     });
-    let clients: Vec<Peer> = (0..30).map(|number| hello(&rig, number)).collect();
+    let mut clients: Vec<Peer> = Vec::new();
     let mut living = std::collections::VecDeque::new();
-    for number in 0..30 {
-        if living.len() == 3 {
-            // Nobody was connected for whom there was no place.
-            let (server, who): (Peer, u8) = living.pop_front().unwrap();
-            finish(&clients[usize::from(who)], &server);
-        }
+    // Those for whom there is room, one by one: at the same time they would be connected in any order.
+    for number in 0..3 {
+        clients.push(hello(&rig, number));
+        let (server, who) = served(&rig.listener);
+        assert_eq!(who, number);
+        living.push_back((server, who));
+    }
+    clients.extend((3..30).map(|number| hello(&rig, number)));
+    rig.daemon.wait_live(30).expect("all are there");
+    for number in 3..30 {
+        // Nobody was connected for whom there was no place.
+        let (server, who): (Peer, u8) = living.pop_front().unwrap();
+        finish(&clients[usize::from(who)], &server);
         let (server, who) = served(&rig.listener);
         assert_eq!(who, number, "who waited longest is next");
         living.push_back((server, who));

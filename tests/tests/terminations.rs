@@ -29,6 +29,14 @@ fn expect_over(peer: &Peer) {
     );
 }
 
+/// Connects, and is turned away at once: perhaps before the client has its connection in hand.
+fn turned_away(rig: &Rig) {
+    let connect = || Peer::connect(rig.proxy, Buffers::default());
+    if let Ok(client) = rig.net.client.run(connect) {
+        expect_over(&client);
+    }
+}
+
 fn expect_letters(rig: &Rig, record: &Record, letters: &str) {
     assert_eq!(record.end, letters, "{}", record.line);
     // No record is written twice.
@@ -159,11 +167,7 @@ fn no_server(layout: Layout, path: Path) {
     let rig = Rig::with(layout, path, |config| {
         config.server_with("disabled");
     });
-    // The end may come before the client has its connection in hand.
-    let connect = || Peer::connect(rig.proxy, Buffers::default());
-    if let Ok(client) = rig.net.client.run(connect) {
-        expect_over(&client);
-    }
+    turned_away(&rig);
     let record = rig.record();
     expect_letters(&rig, &record, "SC");
     assert_eq!(record.server, "<NOSRV>", "{}", record.line);
@@ -272,7 +276,7 @@ fn queue_is_full(layout: Layout, path: Path) {
     let (client, server, _) = rig.warm_flow(up(), down());
     let waiting = rig.connect();
     wait_until_two_live(&rig);
-    expect_over(&rig.connect());
+    turned_away(&rig);
     let record = rig.record();
     expect_letters(&rig, &record, "SQ");
     waiting.abort();
