@@ -390,7 +390,6 @@ impl Operator {
         match (before == (0, 0), after == (0, 0)) {
             (false, true) => {
                 availability.down = true;
-                backend.counters.went_down.one();
                 availability.changed = now;
                 backend.counters.went_down.one();
                 let line = wording::no_server(telling.kind, &backend.config.name);
