@@ -4,14 +4,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{Notify, broadcast, mpsc};
 
 use crate::backend::health::status::{Outcome, Verdict};
 use crate::backend::health::wording::{self, Cause, LEVEL_EMERGENCY, Left, Title};
-use crate::backend::standing::{Admin, Effects, Finding, Op, Order, Standing, Which};
+use crate::backend::standing::{Admin, Effects, Finding, Op, Order, Which};
 use crate::backend::{Backend, Server};
 use crate::config::model::{LogTarget, ServerAddress};
 use crate::observe::log::{LEVEL_NOTICE, Logger};
@@ -53,7 +53,7 @@ pub enum Change {
     /// Another weight, 0 to 256.
     Weight(u16),
     /// Another address.
-    Address(SocketAddr, &'static str),
+    Address(SocketAddr),
 }
 
 /// Since when a backend has, or has not, had a server, and how long it had none before.
@@ -190,16 +190,16 @@ impl Operator {
                 }
             }
             Change::Checks(which, enabled) => {
-                if let Some(probe) = standing(server).probe_mut(*which) {
+                if let Some(probe) = server.standing().probe_mut(*which) {
                     probe.enabled = *enabled;
                 }
             }
             Change::Weight(weight) => {
                 let before = servers_left(backend);
-                standing(server).weight = *weight;
+                server.standing().weight = *weight;
                 self.apply(at, before);
             }
-            Change::Address(address, _) => {
+            Change::Address(address) => {
                 let place = server.address.write();
                 *place.unwrap_or_else(PoisonError::into_inner) = ServerAddress::Inet(*address);
             }
@@ -216,7 +216,7 @@ impl Operator {
 
     fn overrule(&self, at: ServerAt, which: Which, op: Op, why: &str) {
         if let Some((_, server)) = self.server(at) {
-            standing(server).overrule(which, op);
+            server.standing().overrule(which, op);
         }
         self.order(at, Order::Op(op), &Cause::Words(why.to_owned()));
     }
@@ -233,7 +233,7 @@ impl Operator {
         if let Some(observer) = server.observer.as_ref().filter(|_| passed) {
             observer.forget();
         }
-        let finding = standing(server).found(which, verdict);
+        let finding = server.standing().found(which, verdict);
         self.follow_up(at, which, &finding);
     }
 
@@ -244,7 +244,7 @@ impl Operator {
         };
         if let Some(observer) = &server.observer {
             server.counters.observed_failures.one();
-            let finding = standing(server).observed(observer.then(), count);
+            let finding = server.standing().observed(observer.then(), count);
             self.follow_up(at, Which::Server, &finding);
         }
     }
@@ -259,7 +259,7 @@ impl Operator {
         }
         let logs_checks = backend.config.health.log;
         let (line, cause) = {
-            let standing = standing(server);
+            let standing = server.standing();
             let Some(probe) = standing.probe(which) else {
                 return;
             };
@@ -291,7 +291,7 @@ impl Operator {
             backend: track.backend.0,
             server: track.server,
         })?;
-        Some(standing(leader).op)
+        Some(leader.standing().op)
     }
 
     /// Has a server obey, and does what follows.
@@ -301,7 +301,9 @@ impl Operator {
         };
         let leader = self.leader(server);
         let before = servers_left(backend);
-        let effects = standing(server).obey(order, self.shared.clock.now(), leader);
+        let effects = server
+            .standing()
+            .obey(order, self.shared.clock.now(), leader);
         if !effects.changed {
             return;
         }
@@ -344,7 +346,7 @@ impl Operator {
 
     /// Tells the workers what a server takes. Returns what is left of its backend.
     fn take(&self, at: ServerAt, backend: &Arc<Backend>, server: &Server) -> Left {
-        let takes = standing(server).takes();
+        let takes = server.standing().takes();
         let requeued = backend.apply(at.server, takes);
         let (active, backup) = servers_left(backend);
         let queued = backend.load(at.server).map_or(0, |load| load.queued.into());
@@ -361,7 +363,7 @@ impl Operator {
         let Some((backend, server)) = self.server(at) else {
             return;
         };
-        let standing = standing(server).clone();
+        let standing = server.standing().clone();
         for news in &effects.news {
             let title = title(backend, server);
             let (level, line) = wording::change(&title, *news, &standing, cause, left);
@@ -405,7 +407,8 @@ impl Operator {
         telling.availability.set(availability);
     }
 
-    fn tell(&self, backend: usize, level: u8, line: String) {
+    /// Logs a line about a server of the backend of this index.
+    pub fn tell(&self, backend: usize, level: u8, line: String) {
         if let Some(telling) = self.telling.get(backend) {
             tracing::debug!("{line}");
             self.logger.text(&telling.targets, level, line);
@@ -419,7 +422,7 @@ impl Operator {
                 let warming = self.warming.borrow();
                 let steps = warming.iter().filter_map(|at| {
                     let (_, server) = self.server(*at)?;
-                    Some(standing(server).warm_up_step())
+                    Some(server.standing().warm_up_step())
                 });
                 steps.min()
             };
@@ -447,7 +450,7 @@ impl Operator {
             return false;
         };
         let before = servers_left(backend);
-        let still = standing(server).warm_up(self.shared.clock.now());
+        let still = server.standing().warm_up(self.shared.clock.now());
         self.apply(at, before);
         still
     }
@@ -511,19 +514,11 @@ fn places(shared: &Shared) -> impl Iterator<Item = ServerAt> + '_ {
     })
 }
 
-/// A server's standing. It is whole after every change, so a panic elsewhere leaves it usable.
-fn standing(server: &Server) -> MutexGuard<'_, Standing> {
-    server
-        .standing
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Servers that take new streams: those that are no backup servers, and those that are.
 fn servers_left(backend: &Backend) -> (usize, usize) {
     let mut left = (0, 0);
     for server in &backend.servers {
-        let takes = standing(server).takes().weight > 0;
+        let takes = server.standing().takes().weight > 0;
         match (takes, server.config.backup) {
             (true, false) => left.0 += 1,
             (true, true) => left.1 += 1,

@@ -9,7 +9,7 @@ pub mod place;
 pub mod standing;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::config::model::names::HostName;
 use crate::config::model::{self, ServerAddress};
@@ -69,7 +69,7 @@ pub struct Server {
     /// The host that it stands for now.
     fqdn: RwLock<Option<Arc<str>>>,
     /// Its state. Only [`crate::admin::operator::Operator`] changes it.
-    pub standing: Mutex<Standing>,
+    standing: Mutex<Standing>,
     /// The streams that it gets.
     pub rate: SessionRate,
     /// Its counters.
@@ -87,6 +87,11 @@ impl Server {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Its state, locked. It is whole after every change, so a panic elsewhere leaves it usable.
+    pub fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where it is now.
@@ -179,7 +184,7 @@ impl Backend {
             weight: u32::from(server.config.weight),
         });
         let recruits = servers.iter().map(|server| {
-            let takes = Standing::new(&server.config).takes();
+            let takes = server.standing().takes();
             (Limits::new(&server.config), server.config.backup, takes)
         });
         let dispatcher = Dispatcher::new(
@@ -245,12 +250,15 @@ impl Backend {
     }
 
     fn look<T>(&self, look: impl FnOnce(&Dispatcher<Waiter>) -> T) -> T {
-        look(
-            &self
-                .dispatcher
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        look(&self.dispatcher())
+    }
+
+    /// Places and queues, locked. They are whole after every call, so a panic elsewhere leaves them
+    /// usable.
+    fn dispatcher(&self) -> MutexGuard<'_, Dispatcher<Waiter>> {
+        self.dispatcher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does something with places and queues. Whose turn that makes it is to be told once nothing
@@ -259,11 +267,7 @@ impl Backend {
         &self,
         act: impl FnOnce(&mut Dispatcher<Waiter>) -> T,
     ) -> (T, Vec<Grant<Waiter>>) {
-        // The state is whole after every call, so a panic elsewhere leaves it usable.
-        let mut dispatcher = self
-            .dispatcher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut dispatcher = self.dispatcher();
         let outcome = act(&mut dispatcher);
         let grants = std::iter::from_fn(|| dispatcher.pump()).collect();
         (outcome, grants)

@@ -9,6 +9,7 @@ mod tests;
 
 use bitflags::bitflags;
 
+use super::balance::SCALE;
 use crate::backend::health::status::{Outcome, Status, Verdict};
 use crate::config::model;
 use crate::config::model::check::OnError;
@@ -69,9 +70,6 @@ pub struct Takes {
     /// How warm it is, percent: its limit of streams follows.
     pub warm: u8,
 }
-
-/// Parts that a weight has, so that a server that warms up has more than one step.
-pub const WEIGHT_SCALE: u32 = 16;
 
 /// What a server is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,17 +223,14 @@ impl Standing {
         // From one sixteenth on, in as many steps as there are.
         let (share, warm) = if self.op == Op::Starting && self.slow_start > 0 {
             let warmed = self.warmed.min(self.slow_start);
-            let share = 1 + u64::from(WEIGHT_SCALE) * warmed / self.slow_start;
-            (
-                share.min(u64::from(WEIGHT_SCALE)),
-                100 * warmed / self.slow_start,
-            )
+            let share = 1 + u64::from(SCALE) * warmed / self.slow_start;
+            (share.min(u64::from(SCALE)), 100 * warmed / self.slow_start)
         } else {
-            (u64::from(WEIGHT_SCALE), 100)
+            (u64::from(SCALE), 100)
         };
         Takes {
             weight: if new {
-                u32::from(self.weight) * u32::try_from(share).unwrap_or(WEIGHT_SCALE)
+                u32::from(self.weight) * u32::try_from(share).unwrap_or(SCALE)
             } else {
                 0
             },

@@ -203,7 +203,6 @@ async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, mut incoming: Box<Incomi
     Logging::new(worker, frontend, place.bind, &record).begin(&mut incoming);
     let termination = {
         let mut whole = pin!(run(worker, place, incoming, &record, &mut counted));
-        // A stream that is killed is dropped where it is: its sockets reset, its places are free.
         // Before it has a server, a stream that is killed is dropped where it is: its socket resets,
         // its place in a queue is free. Later its transfer sees to it.
         poll_fn(|cx| match record.state.get() {

@@ -344,7 +344,7 @@ impl Command {
                 (Change::Checks(which, enabled), None)
             }
             What::Address(ip, port) => match moved(server, ip, port) {
-                (Some(to), said) => (Change::Address(to, BY), Some(said)),
+                (Some(to), said) => (Change::Address(to), Some(said)),
                 (None, said) => return Answer::Said(Severity::Warning, said),
             },
             What::Limit(most) => {

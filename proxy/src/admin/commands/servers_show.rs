@@ -1,10 +1,10 @@
 //! What is said of servers: `show servers state`, `show servers conn`, `get weight`.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::servers::{self, Name};
 use super::{Answer, Words};
-use crate::backend::standing::{Admin, Op, Standing};
+use crate::backend::standing::{Admin, Op};
 use crate::backend::{Backend, Server};
 use crate::config::model::{ServerAddress, ServerPort};
 use crate::worker::Shared;
@@ -64,7 +64,7 @@ impl Command {
             }
             Self::Weight(name) => match name.find(shared) {
                 Ok(at) => {
-                    let standing = standing(&shared.backends[at.backend].servers[at.server]);
+                    let standing = shared.backends[at.backend].servers[at.server].standing();
                     Answer::Dump(format!(
                         "{} (initial {})\n",
                         standing.weight, standing.first_weight
@@ -100,14 +100,6 @@ fn each(
     Answer::Dump(text)
 }
 
-fn standing(server: &Server) -> Standing {
-    server
-        .standing
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
-}
-
 /// Address and port in columns of their own; what has none has a dash and 0.
 fn place(server: &Server) -> (String, u16) {
     match server.address() {
@@ -117,7 +109,7 @@ fn place(server: &Server) -> (String, u16) {
 }
 
 fn state_line(backend: &Backend, server: &Server, now: u64) -> String {
-    let standing = standing(server);
+    let standing = server.standing();
     let maintained = standing.admin.intersects(Admin::MAINT);
     let op = if maintained { Op::Stopped } else { standing.op };
     let (address, port) = place(server);

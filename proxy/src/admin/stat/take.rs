@@ -1,7 +1,5 @@
 //! Reads what runs into rows.
 
-use std::sync::PoisonError;
-
 use super::Row;
 use super::fill::{self, BackendFacts, FrontendFacts, ProbeFacts, ServerFacts};
 use crate::admin::commands;
@@ -91,7 +89,7 @@ fn backend_rows(
     let servers: Vec<(&Server, Standing)> = backend
         .servers
         .iter()
-        .map(|server| (&**server, standing(server)))
+        .map(|server| (&**server, server.standing().clone()))
         .collect();
     let mut rows: Vec<Row> = servers
         .iter()
@@ -191,11 +189,6 @@ fn server_row(
             })
         }),
     })
-}
-
-fn standing(server: &Server) -> Standing {
-    let standing = server.standing.lock();
-    standing.unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// HAProxy's words for a server's state.

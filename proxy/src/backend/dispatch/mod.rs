@@ -13,8 +13,8 @@ mod tests;
 
 use std::fmt;
 
-use crate::backend::balance::{Algorithm, Ask, Load};
-use crate::backend::standing::{Takes, WEIGHT_SCALE};
+use crate::backend::balance::{Algorithm, Ask, Load, SCALE};
+use crate::backend::standing::Takes;
 use crate::config::model;
 use queue::Queue;
 
@@ -443,7 +443,7 @@ impl<W> Dispatcher<W> {
 #[must_use]
 pub fn up(weight: u16) -> Takes {
     Takes {
-        weight: u32::from(weight) * WEIGHT_SCALE,
+        weight: u32::from(weight) * SCALE,
         open: true,
         warm: 100,
     }

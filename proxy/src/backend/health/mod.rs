@@ -16,7 +16,7 @@ pub mod wording;
 
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -153,21 +153,18 @@ impl Round {
     /// Acts on that. Returns when the next check should be made.
     fn observed(&self, operator: &Operator, errors: u32) -> Instant {
         operator.observed(self.at, errors);
-        let standing = self.server.standing.lock();
-        let standing = standing.unwrap_or_else(PoisonError::into_inner);
+        let standing = self.server.standing();
         let fast = standing.probe(self.which).and_then(Probe::fast_interval);
         Instant::now() + fast.map_or(Duration::MAX / 4, Duration::from_millis)
     }
 
     fn runs(&self) -> bool {
-        let standing = self.server.standing.lock();
-        let standing = standing.unwrap_or_else(PoisonError::into_inner);
+        let standing = self.server.standing();
         standing.probe(self.which).is_some_and(Probe::runs)
     }
 
     fn wait(&self) -> Duration {
-        let standing = self.server.standing.lock();
-        let standing = standing.unwrap_or_else(PoisonError::into_inner);
+        let standing = self.server.standing();
         Duration::from_millis(standing.interval(self.which))
     }
 

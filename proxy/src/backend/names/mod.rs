@@ -23,8 +23,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::admin::operator::{Change, Operator};
 use crate::backend::standing::Admin;
+use crate::config::model::ServerAddress;
 use crate::config::model::names::Resolvers;
-use crate::config::model::{LogTarget, ServerAddress};
 use crate::observe::log::LEVEL_NOTICE;
 use crate::rules::scene::Millis;
 use crate::stream::living::ServerAt;
@@ -107,10 +107,6 @@ struct Told {
 struct Names {
     operator: Rc<Operator>,
     machine: Machine,
-    /// Log targets of the backends.
-    logs: Vec<Arc<[LogTarget]>>,
-    /// Name servers as log lines call them, by section.
-    labels: Vec<Vec<&'static str>>,
     sender: UnboundedSender<Told>,
 }
 
@@ -119,22 +115,7 @@ impl Names {
         let shared = &operator.shared;
         let sections = shared.resolvers.iter();
         let sections = sections.map(|state| section(&state.config)).collect();
-        let labels = shared.resolvers.iter().map(|state| {
-            let servers = state.config.nameservers.iter();
-            let labels = servers.map(|server| {
-                let label = format!("{}/{}", state.config.name, server.name);
-                // As many as lines of the configuration, for as long as the process lives.
-                &*Box::leak(label.into_boxed_str())
-            });
-            labels.collect()
-        });
         Self {
-            labels: labels.collect(),
-            logs: shared
-                .backends
-                .iter()
-                .map(|backend| backend.config.log.targets.clone().into())
-                .collect(),
             machine: Machine::new(sections, plans, shared.clock.now()),
             operator,
             sender,
@@ -247,7 +228,7 @@ impl Names {
                 address.set_port(port.unwrap_or(address.port()));
                 let from = from.map_or_else(|| "(none)".to_owned(), |from| from.to_string());
                 let by = self.label(by);
-                self.operator.change(at, &Change::Address(address, by));
+                self.operator.change(at, &Change::Address(address));
                 self.log(
                     at,
                     format!("{name} changed its IP from {from} to {to} by {by}."),
@@ -283,31 +264,29 @@ impl Names {
     }
 
     /// How log lines call the source of an address.
-    fn label(&self, by: By) -> &'static str {
+    fn label(&self, by: By) -> String {
         match by {
             By::Nameserver {
                 section,
                 nameserver,
             } => {
-                if let Some(state) = self.operator.shared.resolvers.get(section)
-                    && let Some(counters) = state.nameservers.get(nameserver)
-                {
+                let Some(state) = self.operator.shared.resolvers.get(section) else {
+                    return String::new();
+                };
+                if let Some(counters) = state.nameservers.get(nameserver) {
                     counters.update.add();
                 }
-                let labels = self.labels.get(section);
-                labels
-                    .and_then(|labels| labels.get(nameserver))
-                    .copied()
-                    .unwrap_or_default()
+                let server = state.config.nameservers.get(nameserver);
+                server.map_or_else(String::new, |server| {
+                    format!("{}/{}", state.config.name, server.name)
+                })
             }
-            By::Cache => "DNS cache",
-            By::Additional => "DNS additional record",
+            By::Cache => "DNS cache".to_owned(),
+            By::Additional => "DNS additional record".to_owned(),
         }
     }
 
     fn log(&self, at: ServerAt, text: String) {
-        if let Some(targets) = self.logs.get(at.backend) {
-            self.operator.logger.text(targets, LEVEL_NOTICE, text);
-        }
+        self.operator.tell(at.backend, LEVEL_NOTICE, text);
     }
 }
