@@ -11,7 +11,7 @@ use socket2::SockRef;
 
 use crate::daemon::{BOUND, Daemon, Launch};
 use crate::netns::Topology;
-use crate::peer::{Buffers, PATIENCE};
+use crate::peer::{Buffers, PATIENCE, Peer};
 use crate::process::Output;
 use crate::rig::listen;
 
@@ -62,8 +62,9 @@ impl Visit {
             stream.set_read_timeout(Some(PATIENCE))?;
             return talk(&stream, self.says, || stream.shutdown(Shutdown::Write));
         }
-        let stream = TcpStream::connect(&self.to).with_context(|| self.to.clone())?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let peer =
+            Peer::connect(self.to.parse()?, Buffers::default()).with_context(|| self.to.clone())?;
+        let stream: TcpStream = peer.into_socket().into();
         talk(&stream, self.says, || stream.shutdown(Shutdown::Write))
     }
 }

@@ -157,14 +157,18 @@ impl Peer {
         }
     }
 
-    /// Connects from the calling thread's namespace.
+    /// Connects from the calling thread's namespace. Whoever accepts may reset the connection before this returns;
+    /// the peer then reads the reset, as it would have a moment later.
     ///
     /// # Errors
     /// When the connection is refused or takes too long.
     pub fn connect(to: SocketAddr, buffers: Buffers) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
         buffers.apply(&socket)?;
-        socket.connect_timeout(&to.into(), PATIENCE)?;
+        match socket.connect_timeout(&to.into(), PATIENCE) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => return Err(error),
+            _ => {}
+        }
         socket.set_tcp_nodelay(true)?;
         Ok(Self::new(socket))
     }
@@ -204,7 +208,7 @@ impl Peer {
     pub fn read_to_end(&self) -> (Vec<u8>, End) {
         let mut bytes = Vec::new();
         let end = match (&self.socket).read_to_end(&mut bytes) {
-            Ok(_) => End::Eof,
+            Ok(_) => self.end_or_reset(),
             Err(error) => match error.kind() {
                 ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => End::Reset,
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => End::Silence,
@@ -292,12 +296,10 @@ impl Peer {
                 .min(usize::try_from(most - bytes).unwrap_or(usize::MAX));
             match (&self.socket).read(&mut buffer[..room]) {
                 Ok(0) => {
-                    let end = if self.was_reset() {
-                        End::Reset
-                    } else {
-                        End::Eof
+                    return Received {
+                        bytes,
+                        end: self.end_or_reset(),
                     };
-                    return Received { bytes, end };
                 }
                 Ok(got) => {
                     if let Err(what) = pattern.check(offset + bytes, &buffer[..got]) {
@@ -367,11 +369,13 @@ impl Peer {
         );
     }
 
-    /// A reset is told to one call only: when a sender on another thread got it, a receiver reads an end. The state
-    /// tells the two apart while this side has not ended its direction; after that nobody sends any more.
-    fn was_reset(&self) -> bool {
-        !self.finished.load(Ordering::Relaxed)
-            && sys::is_closed(self.socket.as_fd()).unwrap_or(false)
+    /// A reset is told to one call only: when a sender on another thread, or the connect, got it, a receiver reads an
+    /// end. The state tells the two apart while this side has not ended its direction; after that nobody sends any
+    /// more.
+    fn end_or_reset(&self) -> End {
+        let was_reset = !self.finished.load(Ordering::Relaxed)
+            && sys::is_closed(self.socket.as_fd()).unwrap_or(false);
+        if was_reset { End::Reset } else { End::Eof }
     }
 
     /// Sends FIN, keeping the other direction.

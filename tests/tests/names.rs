@@ -10,6 +10,7 @@ use hickory_proto::rr::RecordType;
 use underpass_tests::daemon::{BOUND, Daemon, Launch, binary, is_haproxy};
 use underpass_tests::dns::{Dns, Service};
 use underpass_tests::netns::{Netns, Topology};
+use underpass_tests::peer::{Buffers, Peer};
 use underpass_tests::process::{Output, eventually};
 
 /// Where clients connect to.
@@ -27,6 +28,12 @@ resolvers dns
     hold refused 1s
     hold other 1s
 ";
+
+/// A connection to the proxy, which may have reset it already.
+fn connect() -> TcpStream {
+    let peer = Peer::connect(PROXY.parse().unwrap(), Buffers::default()).unwrap();
+    peer.into_socket().into()
+}
 
 /// A host with a name server, a daemon, and servers that say where they listen.
 struct Site {
@@ -88,7 +95,7 @@ backend be
 
     /// A connection through the proxy, and what the server calls itself; `None`: there is no server.
     fn connect(&self) -> Option<(TcpStream, String)> {
-        let stream = self.host().run(|| TcpStream::connect(PROXY)).unwrap();
+        let stream = self.host().run(connect);
         stream.set_read_timeout(Some(BOUND)).unwrap();
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         let mut line = String::new();
@@ -295,7 +302,7 @@ fn a_name_server_that_goes_and_comes() {
     drop(dns);
     // Nobody answers at its port, and the kernel says so.
     let gone = eventually(BOUND, || {
-        let stream = net.proxy.run(|| TcpStream::connect(PROXY)).unwrap();
+        let stream = net.proxy.run(connect);
         stream.set_read_timeout(Some(BOUND)).unwrap();
         !matches!((&stream).read(&mut [0]), Ok(1..))
     });

@@ -78,11 +78,11 @@ impl Acceptor {
             match socket::accept(self.socket.as_fd()) {
                 Ok(accepted) => return Ok(accepted),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if socket::is_shortage(&error) => {
+                    tracing::warn!(%error, "cannot accept for now");
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
                 Err(error) => match error.raw_os_error() {
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                        tracing::warn!(%error, "cannot accept for now");
-                        tokio::time::sleep(EXHAUSTED_PAUSE).await;
-                    }
                     Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) => {
                         if let Ok(state) = self.state.after(SocketMove::Fail) {
                             self.state = state;

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::rules::scene::Millis;
+
 /// A number that only grows, or a highest value.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -118,6 +120,14 @@ pub struct Taken {
 }
 
 impl Counters {
+    /// Counts a stream that has come, which makes `active` at once and `rate` in the last second.
+    pub fn stream(&self, active: u64, rate: u64, now: Millis) {
+        self.sessions.one();
+        self.sessions_max.raise(active);
+        self.rate_max.raise(rate);
+        self.last_session.set(now.0 + 1);
+    }
+
     /// Adds the times of a stream that has ended.
     pub fn time(&self, taken: Taken) {
         self.queue_time.add(taken.queue);

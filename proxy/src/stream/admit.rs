@@ -117,8 +117,6 @@ impl Admission<'_> {
             .and_then(|id| shared.backends.get(id.0))
             .ok_or(Declined::NoBackend)?
             .clone();
-        let rate = backend.rate.count(shared.clock.now());
-        backend.counters.rate_max.raise(rate);
         chosen(&backend);
         let rules = &backend.config.rules;
         let place = target.map(|id| Place {

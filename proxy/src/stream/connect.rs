@@ -11,7 +11,7 @@ use socket2::SockAddr;
 use super::introduction;
 use crate::backend::{Backend, Server};
 use crate::channel::pool::Pool;
-use crate::config::model::remote::{AgentAddress, RemoteAddress};
+use crate::config::model::remote::RemoteAddress;
 use crate::config::model::tls::SniExpression;
 use crate::config::model::{ServerAddress, ServerPort};
 use crate::conn::Connection;
@@ -27,8 +27,9 @@ use crate::handshake::turns::Turns;
 use crate::handshake::{self, Failure};
 use crate::observe::record::{Endpoint, FlowRecord, Termination};
 use crate::rules::run::Scratch;
-use crate::rules::scene::Millis;
+use crate::sys::socket;
 use crate::tls::{ClientFacts, ServerContext};
+use crate::worker::Clock;
 
 /// What a connection to a server is made for.
 #[derive(Debug)]
@@ -41,8 +42,8 @@ pub struct Approach<'a> {
     pub data_follows: bool,
     /// The flow's record.
     pub record: &'a FlowRecord,
-    /// The time, for counters.
-    pub now: Millis,
+    /// The clock of counters: a stream may be long on its way.
+    pub clock: &'a Clock,
     /// The worker's random numbers.
     pub random: &'a Scratch,
     /// The worker's buffers.
@@ -91,12 +92,8 @@ pub fn judge(trouble: &Trouble) -> (Termination, bool) {
         ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => {
             (Termination::RESOURCE_CONNECTING, true)
         }
-        _ => match error.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                (Termination::RESOURCE_CONNECTING, false)
-            }
-            _ => (Termination::SERVER_REFUSED, true),
-        },
+        _ if socket::is_shortage(error) => (Termination::RESOURCE_CONNECTING, false),
+        _ => (Termination::SERVER_REFUSED, true),
     }
 }
 
@@ -231,10 +228,7 @@ fn address(approach: &Approach<'_>, server: &Server) -> io::Result<Address> {
             }
         },
         ServerAddress::Remote(remote) => {
-            let agent = match &remote.agent {
-                AgentAddress::Inet(address) => Agent::Inet(*address),
-                AgentAddress::Unix(path) => Agent::Unix(SockAddr::unix(path)?),
-            };
+            let agent = Agent::at(&remote.agent)?;
             Address::Remote(agent, remote.target)
         }
         ServerAddress::Unix(path) => Address::Unix(SockAddr::unix(path)?),

@@ -105,7 +105,7 @@ pub async fn open(
         client: &incoming,
         data_follows: !early.held().is_empty(),
         record,
-        now: worker.shared.clock.now(),
+        clock: &worker.shared.clock,
         random: &worker.scratch,
         pool: &worker.pool,
         turns: &worker.turns,

@@ -7,6 +7,7 @@ use super::connect::{self, Approach, Trouble};
 use super::interface::StreamInterface;
 use super::living::ServerAt;
 use super::pursuit::{Event, Manner, Outlook, Pursuit, Todo};
+use super::tally;
 use crate::backend::balance::Ask;
 use crate::backend::place::{Assigned, Call, Place, Waiting};
 use crate::backend::{Backend, Server};
@@ -179,11 +180,7 @@ fn begin(approach: &Approach<'_>, way: &Pursuit, backend: &Backend, server: &Ser
         server: server.index,
     };
     if record.place.replace(Some(at)) != Some(at) {
-        let now = approach.now;
-        server.counters.sessions.one();
-        server.counters.sessions_max.raise(server.active.get());
-        server.counters.rate_max.raise(server.rate.count(now));
-        server.counters.last_session.set(now.0 + 1);
+        tally::assigned(server, approach.clock.now());
         *record.server.borrow_mut() = Some(Arc::clone(&server.config.name));
     }
     backend.counters.attempts.one();

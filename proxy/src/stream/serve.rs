@@ -320,8 +320,7 @@ async fn run(
         let _ = record.backend.set(backend.config.name.clone());
         record.backend_index.set(Some(backend.index));
         counted.backend = Some((backend.clone(), backend.active.hold()));
-        backend.counters.sessions.one();
-        backend.counters.sessions_max.raise(backend.active.get());
+        tally::admitted(&worker.shared, backend);
     };
     let Open {
         setup,

@@ -2,18 +2,30 @@
 
 use std::time::Instant;
 
+use crate::backend::{Backend, Server};
 use crate::observe::counters::{Counters, Taken};
 use crate::observe::record::{FlowRecord, Termination};
+use crate::rules::scene::Millis;
 use crate::worker::{FrontendState, Shared};
 
 /// Counts a stream that a frontend takes.
 pub fn taken(shared: &Shared, frontend: &FrontendState) {
     let now = shared.clock.now();
-    let counters = &frontend.counters;
-    counters.sessions.one();
-    counters.sessions_max.raise(frontend.active.get());
-    counters.rate_max.raise(frontend.rate.count(now));
-    counters.last_session.set(now.0 + 1);
+    let rate = frontend.rate.count(now);
+    frontend.counters.stream(frontend.active.get(), rate, now);
+}
+
+/// Counts a stream that a backend gets, itself among the backend's streams already.
+pub fn admitted(shared: &Shared, backend: &Backend) {
+    let now = shared.clock.now();
+    let rate = backend.rate.count(now);
+    backend.counters.stream(backend.active.get(), rate, now);
+}
+
+/// Counts a stream that a server gets, itself among the server's streams already.
+pub fn assigned(server: &Server, now: Millis) {
+    let rate = server.rate.count(now);
+    server.counters.stream(server.active.get(), rate, now);
 }
 
 /// Does something to the counters of everybody who has to do with a stream: its frontend, its

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::{Answer, Words};
+use crate::admin::stat::take;
 use crate::observe::counters::Counters;
 use crate::observe::log;
 use crate::worker::Shared;
@@ -51,21 +52,7 @@ impl Command {
                 return Answer::Dump(text);
             }
             Self::ShowErrors(proxy) => {
-                let all = shared
-                    .frontends
-                    .iter()
-                    .map(|frontend| (&frontend.config.name, frontend.config.number))
-                    .chain(
-                        shared
-                            .backends
-                            .iter()
-                            .map(|backend| (&backend.config.name, backend.config.number)),
-                    );
-                let is_there = |proxy: &str| {
-                    all.clone()
-                        .any(|(name, number)| **name == *proxy || number.to_string() == proxy)
-                };
-                if proxy.is_some_and(|proxy| !is_there(&proxy)) {
+                if proxy.is_some_and(|proxy| take::proxy_number(shared, &proxy).is_none()) {
                     return Answer::error("No such proxy.\n");
                 }
                 return Answer::Dump(format!(

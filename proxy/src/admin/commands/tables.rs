@@ -266,27 +266,13 @@ fn line(number: usize, key: &Key, row: &Row, periods: &Periods) -> String {
             continue;
         };
         // Writing to a text cannot fail.
-        let _ = match period(column, periods) {
-            Some(period) => write!(text, " {}({period})={value}", column.name()),
+        let _ = match periods.of(column) {
+            Some(period) => write!(text, " {}({})={value}", column.name(), period.as_millis()),
             None => write!(text, " {}={value}", column.name()),
         };
     }
     text.push('\n');
     text
-}
-
-/// Over how many milliseconds a rate is counted.
-fn period(column: Column, periods: &Periods) -> Option<u128> {
-    let period = match column {
-        Column::Gpc0Rate => periods.gpc0,
-        Column::Gpc1Rate => periods.gpc1,
-        Column::ConnRate => periods.conn,
-        Column::SessRate => periods.sess,
-        Column::BytesInRate => periods.bytes_in,
-        Column::BytesOutRate => periods.bytes_out,
-        _ => return None,
-    };
-    Some(period.as_millis())
 }
 
 fn show_entries(table: &Arc<Table>, which: Which, now: Millis) -> Answer {

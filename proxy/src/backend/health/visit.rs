@@ -18,7 +18,6 @@ use crate::backend::Server;
 use crate::channel::buffer::Buffer;
 use crate::channel::pool::Pool;
 use crate::config::model::check::{Connect, Script};
-use crate::config::model::remote::AgentAddress;
 use crate::config::model::tls::ProxyVersion;
 use crate::config::model::{self, ServerAddress};
 use crate::conn::Connection;
@@ -32,6 +31,7 @@ use crate::handshake::outgoing::{self, Departure};
 use crate::handshake::proxy_protocol::{Outgoing, Version, write};
 use crate::handshake::remote::Errand;
 use crate::handshake::turns::Turns;
+use crate::sys::socket;
 
 /// What checks use together.
 #[derive(Debug)]
@@ -214,10 +214,7 @@ fn goal(visit: &Visit<'_>, wanted: &Connect) -> io::Result<Goal> {
     Ok(match &visit.server.address() {
         ServerAddress::Inet(own) => Goal::Inet(move_to(*own)),
         ServerAddress::Remote(remote) if !visit.of_agent => {
-            let agent = match &remote.agent {
-                AgentAddress::Inet(address) => Agent::Inet(*address),
-                AgentAddress::Unix(path) => Agent::Unix(SockAddr::unix(path)?),
-            };
+            let agent = Agent::at(&remote.agent)?;
             let tls = remote.tls.as_ref().map(|tls| Tls {
                 verify: tls.verify,
                 sni: None,
@@ -242,13 +239,11 @@ fn goal(visit: &Visit<'_>, wanted: &Connect) -> io::Result<Goal> {
 
 /// Whether an error is about this process, not about the way to the server.
 fn is_own(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    ) || matches!(
-        error.kind(),
-        ErrorKind::InvalidInput | ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse
-    )
+    socket::is_shortage(error)
+        || matches!(
+            error.kind(),
+            ErrorKind::InvalidInput | ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse
+        )
 }
 
 async fn connect(

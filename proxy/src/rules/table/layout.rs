@@ -1,8 +1,6 @@
 //! Where the parts of an entry are: an entry is a row of 32-bit words, and has room only for what its
 //! table stores.
 
-use std::time::Duration;
-
 use super::column::Column;
 use super::settings::{Periods, TableSettings};
 use crate::rules::sample::Kind;
@@ -100,15 +98,7 @@ fn words(column: Column) -> usize {
 }
 
 fn period(column: Column, periods: &Periods) -> u32 {
-    let period = match column {
-        Column::Gpc0Rate => periods.gpc0,
-        Column::Gpc1Rate => periods.gpc1,
-        Column::ConnRate => periods.conn,
-        Column::SessRate => periods.sess,
-        Column::BytesInRate => periods.bytes_in,
-        Column::BytesOutRate => periods.bytes_out,
-        _ => Duration::ZERO,
-    };
+    let period = periods.of(column).unwrap_or_default();
     // Two periods have to fit into the clock of a window.
     u32::try_from(period.as_millis())
         .unwrap_or(u32::MAX)

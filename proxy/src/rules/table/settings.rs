@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::column::Column;
 use crate::rules::sample::Kind;
 
 bitflags::bitflags! {
@@ -57,6 +58,22 @@ pub struct Periods {
     pub gpc0: Duration,
     /// `gpc1_rate`
     pub gpc1: Duration,
+}
+
+impl Periods {
+    /// Over which time a column is counted; `None`: it is no rate.
+    #[must_use]
+    pub fn of(&self, column: Column) -> Option<Duration> {
+        Some(match column {
+            Column::Gpc0Rate => self.gpc0,
+            Column::Gpc1Rate => self.gpc1,
+            Column::ConnRate => self.conn,
+            Column::SessRate => self.sess,
+            Column::BytesInRate => self.bytes_in,
+            Column::BytesOutRate => self.bytes_out,
+            _ => return None,
+        })
+    }
 }
 
 impl Default for Periods {

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use socket2::SockAddr;
 
 use super::{tcp, unix};
+use crate::config::model::remote::AgentAddress;
 use crate::conn::Connection;
 
 /// Where an agent listens.
@@ -21,6 +22,19 @@ pub enum Agent {
     Inet(SocketAddr),
     /// A UNIX socket.
     Unix(SockAddr),
+}
+
+impl Agent {
+    /// Where the configuration says that it listens.
+    ///
+    /// # Errors
+    /// When a path does not fit into a socket's address.
+    pub fn at(address: &AgentAddress) -> io::Result<Self> {
+        Ok(match address {
+            AgentAddress::Inet(address) => Self::Inet(*address),
+            AgentAddress::Unix(path) => Self::Unix(SockAddr::unix(path)?),
+        })
+    }
 }
 
 /// Starts to connect to an agent. Once [`Connection::connected`], the connection still owes its
