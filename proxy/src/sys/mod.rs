@@ -16,6 +16,8 @@ pub mod process;
 pub mod rcu;
 pub mod socket;
 pub mod tcp;
+#[cfg(test)]
+mod testing;
 pub mod watch;
 
 use std::io;
