@@ -14,6 +14,7 @@ pub mod mmap;
 pub mod pipe;
 pub mod process;
 pub mod rcu;
+pub mod repair;
 pub mod socket;
 pub mod tcp;
 #[cfg(test)]
