@@ -124,6 +124,8 @@ pub enum Layout {
 pub struct LinkOptions {
     /// The MTU of the veth devices, in bytes; the kernel's default (1500) when absent.
     pub mtu: Option<u32>,
+    /// The MTU of the link to the server, when it is another.
+    pub server_mtu: Option<u32>,
     /// `ethtool -K` settings for every veth device, for example `[("gro", "on"), ("tso", "off")]`.
     pub features: Vec<(&'static str, &'static str)>,
     /// Forward between client and server through the proxy's host, so that they can also talk without a proxy.
@@ -223,14 +225,23 @@ impl Topology {
         let server = Netns::new(&format!("{prefix}-s"))?;
         let (c, p, s) = (client.name(), proxy.name(), server.name());
 
-        let mtu = options
-            .mtu
-            .map(|mtu| format!("mtu {mtu}"))
-            .unwrap_or_default();
-        ip_batch(&format!(
-            "link add eth0 {mtu} address {C0} netns {c} type veth peer name eth0 {mtu} address {P0} netns {p}\n\
-             link add eth1 {mtu} address {P1} netns {p} type veth peer name eth0 {mtu} address {S0} netns {s}\n"
-        ))?;
+        let words = |mtu: Option<u32>| mtu.map(|mtu| format!("mtu {mtu}")).unwrap_or_default();
+        let client_mtu = words(options.mtu);
+        let server_mtu = words(options.server_mtu.or(options.mtu));
+        let veth = |mtu: &str, ends: [[&str; 3]; 2]| {
+            let [[dev, address, ns], [peer, its_address, its_ns]] = ends;
+            format!(
+                "link add {dev} {mtu} address {address} netns {ns} type veth \
+                 peer name {peer} {mtu} address {its_address} netns {its_ns}\n"
+            )
+        };
+        ip_batch(
+            &[
+                veth(&client_mtu, [["eth0", C0, c], ["eth0", P0, p]]),
+                veth(&server_mtu, [["eth1", P1, p], ["eth0", S0, s]]),
+            ]
+            .concat(),
+        )?;
         for link in LINKS {
             let ns = [&client, &proxy, &server][link.host];
             link.configure(ns, &options.features)?;
@@ -266,6 +277,26 @@ impl Topology {
                 v6: Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 1),
             },
         })
+    }
+}
+
+impl Topology {
+    /// The client becomes a program on the proxy's host, which it reaches by the host's own address.
+    #[must_use]
+    pub fn with_client_at_home(mut self) -> Self {
+        self.client = self.proxy.clone();
+        // The link to the client's host goes with that host.
+        self.proxy_addr = PROXY_TO_SERVER;
+        self.client_addr = PROXY_TO_SERVER;
+        self
+    }
+
+    /// The server becomes a program on the proxy's host, which reaches it by the host's own address.
+    #[must_use]
+    pub fn with_server_at_home(mut self) -> Self {
+        self.server = self.proxy.clone();
+        self.server_addr = self.proxy_addr;
+        self
     }
 }
 

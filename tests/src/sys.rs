@@ -6,6 +6,8 @@
     reason = "system calls without a safe wrapper in std or socket2"
 )]
 
+pub mod bpf;
+
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};

@@ -1,14 +1,19 @@
-//! Links that lose, repeat and reorder packets, on kernels that have no netem.
+//! Links that lose, repeat, reorder, delay and damage packets, on kernels that have no netem.
 //!
 //! A classic BPF classifier takes packets at random where they leave a host, and a mirred action sends them elsewhere:
 //! to a device that is down (lost), to the same device once more (repeated), or around through an intermediate device
-//! with a slow queue (late, and so behind packets that were sent after them).
+//! with a slow queue (late, and so behind packets that were sent after them; delayed, by as much as a sender waits before
+//! it sends again). What changes the packets themselves is in [`damage`].
+
+pub mod damage;
 
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::netns::{Layout, Netns, Topology};
+use crate::netns::{Netns, Topology};
+
+use damage::{Damage, Damager};
 
 /// How many packets of a thousand meet which fate, in each direction of each link.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,61 +24,128 @@ pub struct Weather {
     pub repeated: u32,
     /// Packets that are overtaken.
     pub late: u32,
+    /// Packets that are overtaken by so many that they may be taken for lost.
+    pub delayed: u32,
+    /// Packets that come with another content.
+    pub damaged: u32,
+}
+
+/// A weather that has set in. It stays with the hosts.
+#[derive(Debug)]
+pub struct Climate {
+    weather: Weather,
+    damagers: Vec<Damager>,
 }
 
 /// The devices that packets leave hosts by.
-fn exits(net: &Topology) -> [(&Netns, &'static str); 4] {
-    [
-        (&net.client, "eth0"),
-        (&net.proxy, "eth0"),
-        (&net.proxy, "eth1"),
-        (&net.server, "eth0"),
-    ]
+fn exits(net: &Topology) -> Vec<(&Netns, &'static str)> {
+    let is_home = |host: &Netns| host.name() == net.proxy.name();
+    let mut exits = Vec::new();
+    if !is_home(&net.client) {
+        exits.extend([(&net.client, "eth0"), (&net.proxy, "eth0")]);
+    }
+    if !is_home(&net.server) {
+        exits.extend([(&net.proxy, "eth1"), (&net.server, "eth0")]);
+    }
+    if is_home(&net.client) || is_home(&net.server) {
+        exits.push((&net.proxy, "lo"));
+    }
+    exits
 }
 
 impl Weather {
-    /// Sets in on all links of `net`.
+    /// Nothing happens to any packet.
+    pub const FINE: Self = Self {
+        lost: 0,
+        repeated: 0,
+        late: 0,
+        delayed: 0,
+        damaged: 0,
+    };
+
+    /// Sets in on all links of `net`, and on the loopback of a host that is two of the three.
     ///
     /// # Errors
-    /// When the kernel lacks ifb, cls_bpf or act_mirred, or on loopback, which has no links.
-    pub fn set_in(self, net: &Topology) -> Result<()> {
-        ensure!(net.layout == Layout::Hosts, "loopback has no links");
-        for host in [&net.client, &net.proxy, &net.server] {
-            run(host, "ip", "link add lost type ifb")?;
-            run(host, "ip", "link add late type ifb")?;
-            run(host, "ip", "link set late up")?;
-            // Slow enough that what goes this way is overtaken, fast enough that it does not count as lost.
-            run(
-                host,
-                "tc",
-                "qdisc add dev late root tbf rate 50mbit burst 4000 latency 200ms",
-            )?;
-        }
-        for (host, dev) in exits(net) {
+    /// When the kernel lacks ifb, cls_bpf or act_mirred, or for damage eBPF.
+    pub fn set_in(self, net: &Topology) -> Result<Climate> {
+        let exits = exits(net);
+        let mut ready: Vec<&str> = Vec::new();
+        let mut damagers = Vec::new();
+        for (host, dev) in exits {
+            if !ready.contains(&host.name()) {
+                self.lay_detours(host)?;
+                ready.push(host.name());
+            }
             run(host, "tc", &format!("qdisc add dev {dev} clsact"))?;
+            let filter = |order: u32| format!("filter add dev {dev} egress prio {order}");
+            if self.damaged > 0 {
+                let damage = if dev == "lo" {
+                    Damage::Header
+                } else {
+                    run(host, "ethtool", &format!("-K {dev} tx off"))?;
+                    Damage::Checksum
+                };
+                let damager = Damager::new(damage, self.damaged)?;
+                let pinned = damager.pin()?;
+                let path = pinned.path().display();
+                let classifier = format!("protocol all bpf da object-pinned {path}");
+                run(host, "tc", &format!("{} {classifier}", filter(1)))?;
+                damagers.push(damager);
+            }
             let fates = [
-                (1, self.lost, "redirect dev lost".to_owned()),
-                (2, self.late, "redirect dev late".to_owned()),
-                (3, self.repeated, format!("mirror dev {dev}")),
+                (2, self.lost, "redirect dev lost".to_owned()),
+                (3, self.late, "redirect dev late".to_owned()),
+                (4, self.delayed, "redirect dev delayed".to_owned()),
+                (5, self.repeated, format!("mirror dev {dev}")),
             ];
             for (order, share, fate) in fates.into_iter().filter(|(_, share, _)| *share > 0) {
                 let some = one_in_a_thousand(share);
-                let filter =
-                    format!("filter add dev {dev} egress prio {order} protocol all bpf bytecode");
+                let filter = format!("{} protocol all bpf bytecode", filter(order));
                 let words = filter.split(' ').chain([some.as_str()]);
                 let action = format!("action mirred egress {fate}");
                 tool(host, "tc", words.chain(action.split(' ')))?;
             }
         }
-        Ok(())
+        Ok(Climate {
+            weather: self,
+            damagers,
+        })
     }
 
+    /// The devices by which packets of `host` are lost or come late.
+    fn lay_detours(self, host: &Netns) -> Result<()> {
+        if self.lost > 0 {
+            run(host, "ip", "link add lost type ifb")?;
+        }
+        let detours = [
+            // Slow enough that what goes this way is overtaken, fast enough that it does not count as lost.
+            ("late", self.late, "50mbit", "200ms"),
+            // Slow enough that some of it is sent again before it arrives.
+            ("delayed", self.delayed, "4mbit", "400ms"),
+        ];
+        for (name, _, rate, latency) in detours.into_iter().filter(|(_, share, ..)| *share > 0) {
+            run(host, "ip", &format!("link add {name} type ifb"))?;
+            run(host, "ip", &format!("link set {name} up"))?;
+            // The largest packet must fit into a burst, or it does not pass at all.
+            let burst = largest_packet(host)?.max(4000);
+            let queue = format!("tbf rate {rate} burst {burst} latency {latency}");
+            run(
+                host,
+                "tc",
+                &format!("qdisc add dev {name} root handle 1: {queue}"),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Climate {
     /// How many packets have met one of the fates so far, fewest over all links and fates: 0 means that some filter has
     /// had no effect yet.
     ///
     /// # Errors
     /// When tc does not tell.
-    pub fn least_met(self, net: &Topology) -> Result<u64> {
+    pub fn least_met(&self, net: &Topology) -> Result<u64> {
         let mut least = u64::MAX;
         for (host, dev) in exits(net) {
             let shown = run(host, "tc", &format!("-s filter show dev {dev} egress"))?;
@@ -86,8 +158,28 @@ impl Weather {
                 least = least.min(packets.parse().with_context(|| line.to_owned())?);
             }
         }
+        for damager in &self.damagers {
+            least = least.min(damager.met()?);
+        }
         Ok(least)
     }
+
+    /// What was set in.
+    #[must_use]
+    pub fn weather(&self) -> Weather {
+        self.weather
+    }
+}
+
+/// Bytes of the largest frame that a device of `host` sends.
+fn largest_packet(host: &Netns) -> Result<u32> {
+    const FRAME: u32 = 64;
+    let shown = run(host, "ip", "-o link show up")?;
+    let mtus = shown.lines().filter_map(|line| {
+        let (_, rest) = line.split_once(" mtu ")?;
+        rest.split(' ').next()?.parse::<u32>().ok()
+    });
+    Ok(mtus.max().context("a device that is up")? + FRAME)
 }
 
 /// A classic BPF program, as tc takes it, that matches `share` packets of a thousand: load a random number, compare.
@@ -108,7 +200,7 @@ fn tool<'a>(host: &Netns, program: &str, words: impl Iterator<Item = &'a str>) -
     let out = command
         .args(&words)
         .output()
-        .with_context(|| format!("run {program} (package iproute2)"))?;
+        .with_context(|| format!("run {program} (packages iproute2, ethtool)"))?;
     let said = String::from_utf8_lossy(&out.stderr);
     ensure!(
         out.status.success(),

@@ -133,7 +133,7 @@ fn serve_without(layout: Layout, path: Path, setpriv: &[&str]) {
         assert_eq!(record.up, Some(4 * MB), "{}", record.line);
         assert_eq!(record.kernel, [0, 0], "{}", record.line);
         match path {
-            Path::Redirect => assert_ne!(record.why, "-", "{}", record.line),
+            Path::Redirect | Path::Relay => assert_ne!(record.why, "-", "{}", record.line),
             Path::Buffer | Path::Pipe => {
                 assert_eq!(record.path, [path.word(); 2], "{}", record.line);
             }
@@ -148,7 +148,7 @@ fn serve_without(layout: Layout, path: Path, setpriv: &[&str]) {
         "{:#?}",
         daemon.diagnostics()
     );
-    if path == Path::Redirect {
+    if path.is_kernel() {
         let warning = warnings.first().expect("a warning").to_uppercase();
         let missing = ["CAP_BPF", "CAP_NET_ADMIN", "CAP_SYS_ADMIN"];
         assert!(

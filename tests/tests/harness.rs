@@ -43,6 +43,7 @@ fn routed_hosts_talk_past_the_proxy() {
         mtu: Some(9000),
         features: vec![("gro", "on"), ("tso", "off")],
         routed: true,
+        ..LinkOptions::default()
     };
     let net = Topology::hosts(&options).unwrap();
     for address in [net.server_addr.ipv4(), net.server_addr.ipv6()] {

@@ -143,7 +143,7 @@ fn two_hundred_flows_at_once(layout: Layout, path: Path) {
             record.line
         );
     }
-    if path == Path::Redirect {
+    if path.is_kernel() {
         let moved: u64 = records
             .iter()
             .map(|record| record.kernel[0] + record.kernel[1])

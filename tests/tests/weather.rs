@@ -1,4 +1,4 @@
-//! Links that lose, repeat and reorder: the streams over them do not.
+//! Links that lose, repeat, reorder, delay and damage: the streams over them do not.
 
 use std::thread;
 
@@ -7,24 +7,25 @@ use underpass_tests::on_each_path;
 use underpass_tests::pattern::Pattern;
 use underpass_tests::peer::{Buffers, Exchange};
 use underpass_tests::rig::{Path, Rig};
-use underpass_tests::weather::Weather;
+use underpass_tests::weather::{Climate, Weather};
 
 const MB: u64 = 1 << 20;
 
 /// Hosts whose links carry packets as small as those of a real network, in this weather.
-fn rig(path: Path, weather: Weather) -> Rig {
+fn rig(path: Path, weather: Weather) -> (Rig, Climate) {
     let options = LinkOptions {
         features: vec![("tso", "off"), ("gso", "off"), ("gro", "off")],
         ..LinkOptions::default()
     };
     let net = Topology::hosts(&options).unwrap();
-    weather.set_in(&net).unwrap();
-    Rig::on(net, path, false, Buffers::default(), |_| {})
+    let climate = weather.set_in(&net).unwrap();
+    let rig = Rig::on(net, path, false, Buffers::default(), |_| {});
+    (rig, climate)
 }
 
 /// A long transfer both ways, some short flows, and a check that the weather was bad.
 fn endure(path: Path, weather: Weather) {
-    let rig = rig(path, weather);
+    let (rig, climate) = rig(path, weather);
     let (up, down) = (Pattern::new(2 * 900), Pattern::new(2 * 900 + 1));
     let (client, server, carried) = rig.warm_flow(up, down);
     Exchange::new(900, 6 * MB, 6 * MB)
@@ -48,7 +49,7 @@ fn endure(path: Path, weather: Weather) {
         rig.check(record, 20_000, 50_000, "--");
     }
     assert!(
-        weather.least_met(&rig.net).unwrap() > 0,
+        climate.least_met(&rig.net).unwrap() > 0,
         "the weather was fine"
     );
     rig.stop();
@@ -84,6 +85,26 @@ fn reordering(_: Layout, path: Path) {
     );
 }
 
+fn delay(_: Layout, path: Path) {
+    endure(
+        path,
+        Weather {
+            delayed: 10,
+            ..Weather::default()
+        },
+    );
+}
+
+fn damage(_: Layout, path: Path) {
+    endure(
+        path,
+        Weather {
+            damaged: 10,
+            ..Weather::default()
+        },
+    );
+}
+
 fn everything_at_once(_: Layout, path: Path) {
     endure(
         path,
@@ -91,8 +112,10 @@ fn everything_at_once(_: Layout, path: Path) {
             lost: 5,
             repeated: 10,
             late: 20,
+            delayed: 10,
+            damaged: 20,
         },
     );
 }
 
-on_each_path!(Hosts as hosts: loss, duplication, reordering, everything_at_once);
+on_each_path!(Hosts as hosts: loss, duplication, reordering, delay, damage, everything_at_once);
