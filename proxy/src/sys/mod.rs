@@ -15,6 +15,7 @@ pub mod pipe;
 pub mod process;
 pub mod rcu;
 pub mod repair;
+pub mod route;
 pub mod socket;
 pub mod tcp;
 #[cfg(test)]
