@@ -6,6 +6,7 @@ pub mod object;
 pub mod path;
 pub mod probe;
 pub mod redirect;
+pub mod relay;
 
 use std::sync::Arc;
 
