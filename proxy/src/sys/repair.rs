@@ -3,7 +3,8 @@
 //!
 //! Everything here wants CAP_NET_ADMIN in the socket's network namespace, else it is EPERM.
 //!
-//! What the kernel does with a socket in repair (Linux 6.18; the same since 4.20):
+//! What the kernel does with a socket in repair, read in its source, and measured on 6.18 by the
+//! tests of this file except for the window probe:
 //!
 //! - It goes on receiving: packets are acknowledged, data is queued. Only what the application does
 //!   is different.

@@ -47,7 +47,7 @@ fn two_usual_connections_are_spliced() {
 
 #[test]
 fn both_must_be_established() {
-    // All states but TCP_ESTABLISHED, FIN_WAIT1 to NEW_SYN_RECV and what is none.
+    // Every state that the kernel knows, and two numbers that are none.
     for state in (0..=13).filter(|state| *state != ESTABLISHED) {
         let result = when(|other| other.info.state = state);
         assert_eq!(result, Err(Refusal::NotEstablished), "state {state}");
