@@ -187,13 +187,13 @@ fn fullconn(
 }
 
 /// Whether any proxy can ask for the kernel at all.
-fn offload_wanted(modes: impl Iterator<Item = Option<OffloadMode>>) -> bool {
-    modes.map(Option::unwrap_or_default).any(|mode| {
-        !matches!(
-            mode,
-            OffloadMode::Off | OffloadMode::Buffer | OffloadMode::Pipe
-        )
-    })
+fn offload_wanted(modes: impl Iterator<Item = Option<OffloadMode>>) -> offload::Wanted {
+    let mut wanted = offload::Wanted::default();
+    for mode in modes {
+        wanted.redirect |= mode == Some(OffloadMode::Redirect);
+        wanted.relay |= mode == Some(OffloadMode::Relay);
+    }
+    wanted
 }
 
 /// Gives up what the process needs no longer.

@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime};
 use crate::conn::Side;
 use crate::conn::end::{EndHistory, Layer, Reason};
 use crate::observe::log::Notes;
+use crate::offload::relay;
 use crate::stream::interface::State;
 use crate::stream::living::{KillSwitch, ServerAt};
 
@@ -28,6 +29,8 @@ pub enum Path {
     Pipe,
     /// The sockmap redirect.
     Redirect,
+    /// The packet relay.
+    Relay,
 }
 
 impl Path {
@@ -39,6 +42,7 @@ impl Path {
             Self::Buffer => "buffer",
             Self::Pipe => "pipe",
             Self::Redirect => "redirect",
+            Self::Relay => "relay",
         }
     }
 }
@@ -60,6 +64,10 @@ pub enum Why {
     Refused,
     /// The flow moved too fast to be handed over at a clean point.
     Busy,
+    /// No interface leads to one side.
+    NoRoute,
+    /// Its two connections cannot be translated into one another.
+    Relay(relay::eligible::Refusal),
 }
 
 impl Why {
@@ -74,6 +82,8 @@ impl Why {
             Self::NotEstablished => "not-established",
             Self::Refused => "refused",
             Self::Busy => "busy",
+            Self::NoRoute => "no-route",
+            Self::Relay(refusal) => refusal.name(),
         }
     }
 }

@@ -191,6 +191,25 @@ pub fn set_rcvlowat(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
     set_option::<libc::c_int>(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &bytes)
 }
 
+/// Stops keep-alives.
+///
+/// # Errors
+/// What the kernel says.
+pub fn clear_keepalive(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, &0_i32)
+}
+
+/// Payload bytes that a TCP socket has received and nobody has read.
+///
+/// # Errors
+/// What the kernel says.
+pub fn unread(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes one int.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
+    Ok(bytes.unsigned_abs())
+}
+
 /// Sets `SO_KEEPALIVE`.
 ///
 /// # Errors

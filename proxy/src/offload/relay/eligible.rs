@@ -42,7 +42,7 @@ pub enum Refusal {
 impl Refusal {
     /// Its name in logs.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Refusal::NotEstablished => "not-established",
             Refusal::Family => "family",
@@ -116,10 +116,14 @@ fn is_ipv6(address: SocketAddr) -> bool {
 /// Whether the longest payload that `from`'s far end may send fits into a segment to `to`'s.
 ///
 /// Both figures are payload: the kernel has taken timestamps off each of them already, and either
-/// both connections have them or none.
+/// both connections have them or none. On loopback, whose packets are the largest that there can be,
+/// `snd_mss` is kept to half of the window instead, and both ends have the same limit.
 fn fits(from: &Info, to: &Info) -> bool {
-    from.advmss <= to.snd_mss
+    from.advmss <= to.snd_mss || to.pmtu >= LOOPBACK_MTU
 }
+
+/// What only loopback interfaces have.
+const LOOPBACK_MTU: u32 = 65_535;
 
 /// Whether the window of `from`'s far end can be told to `to`'s far end, which reads the field in
 /// the units that the proxy announced to it.

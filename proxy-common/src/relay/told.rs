@@ -1,0 +1,162 @@
+//! What a far host has been told, and what its segments may claim.
+
+use super::segment::{FIN, RST, SYN, Segment};
+use super::{FIN_ACKED, FIN_SEEN, Half, after, join, split};
+
+/// `told` after the far host has been told `ack` and a window of `window` bytes from there.
+///
+/// Both only grow: a window that shrinks is honoured by the sender, and is not what tells its
+/// segments from forged ones.
+#[inline(always)]
+#[must_use]
+pub fn tell(told: u64, ack: u32, window: u32) -> u64 {
+    let (granted, acked) = split(told);
+    let edge = ack.wrapping_add(window);
+    join(
+        if after(edge, granted) { edge } else { granted },
+        if after(ack, acked) { ack } else { acked },
+    )
+}
+
+/// `seen` after a segment whose payload ends at `end`, and by how many bytes the end has moved. What
+/// the far host may not send moves nothing.
+#[inline(always)]
+#[must_use]
+pub fn see(seen: u64, told: u64, segment: &Segment) -> (u64, u32) {
+    let (sent, last) = split(seen);
+    let (granted, _) = split(told);
+    let end = segment.seq.wrapping_add(segment.payload);
+    // A SYN counts a number more, and never carries payload here.
+    if segment.flags & SYN != 0 || !after(end, last) || after(end, granted) {
+        return (seen, 0);
+    }
+    (join(sent, end), end.wrapping_sub(last))
+}
+
+/// `seen` after the local socket has sent a segment that ends at `end`, with its FIN.
+#[inline(always)]
+#[must_use]
+pub fn sent(seen: u64, end: u32) -> u64 {
+    let (sent, last) = split(seen);
+    join(if after(end, sent) { end } else { sent }, last)
+}
+
+/// Whether the far host of the end with these words may acknowledge `ack` of the other end, whose
+/// payload ends at `last`: nothing that was never sent; its FIN counts one.
+#[inline(always)]
+#[must_use]
+pub fn may_acknowledge(ack: u32, last: u32) -> bool {
+    !after(ack, last.wrapping_add(1))
+}
+
+/// The FIN word after a segment: a FIN counts only where it can be meant, at the end of what the
+/// far host has sent.
+#[inline(always)]
+#[must_use]
+pub fn finish(fin: u64, seen: u64, segment: &Segment) -> u64 {
+    let (flags, _) = split(fin);
+    let end = segment.seq.wrapping_add(segment.payload);
+    if segment.flags & FIN == 0 || flags & FIN_SEEN != 0 || end != split(seen).1 {
+        return fin;
+    }
+    join(flags | FIN_SEEN, end.wrapping_add(1))
+}
+
+/// The FIN word after its sender has been told `acked`.
+#[inline(always)]
+#[must_use]
+pub fn finished(fin: u64, acked: u32) -> u64 {
+    let (flags, end) = split(fin);
+    if flags & FIN_SEEN == 0 || after(end, acked) {
+        return fin;
+    }
+    join(flags | FIN_ACKED, end)
+}
+
+/// Whether the RST in `segment` is one that its receiver will take: its sequence number is exactly
+/// the next one that is expected, as far as either side has shown.
+#[inline(always)]
+#[must_use]
+pub fn is_reset(segment: &Segment, seen: u64, told: u64, fin: u64) -> bool {
+    let (flags, end) = split(fin);
+    segment.flags & RST != 0
+        && (segment.seq == split(seen).1
+            || segment.seq == split(told).1
+            || (flags & FIN_SEEN != 0 && segment.seq == end))
+}
+
+impl Half {
+    /// Up to where the far host's payload is acknowledged, and how far it may send.
+    #[must_use]
+    pub const fn acked_and_granted(&self) -> (u32, u32) {
+        let (granted, acked) = split(self.told);
+        (acked, granted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::segment::ACK;
+    use super::*;
+
+    fn segment(seq: u32, payload: u32, flags: u8) -> Segment {
+        Segment {
+            seq,
+            payload,
+            flags,
+            ..Segment::default()
+        }
+    }
+
+    #[test]
+    fn what_is_told_only_grows_across_the_wrap() {
+        let told = tell(join(u32::MAX - 10, u32::MAX - 100), u32::MAX - 50, 100);
+        assert_eq!(split(told), (49, u32::MAX - 50));
+        assert_eq!(tell(told, u32::MAX - 60, 10), told);
+    }
+
+    #[test]
+    fn only_what_may_be_sent_is_seen() {
+        let told = join(1000, 100);
+        let seen = join(7, 200);
+        assert_eq!(
+            see(seen, told, &segment(200, 800, ACK)),
+            (join(7, 1000), 800)
+        );
+        assert_eq!(see(seen, told, &segment(200, 801, ACK)), (seen, 0));
+        assert_eq!(see(seen, told, &segment(100, 100, ACK)), (seen, 0));
+        assert_eq!(see(seen, told, &segment(0x8000_0000, 10, ACK)), (seen, 0));
+    }
+
+    #[test]
+    fn a_fin_counts_where_the_payload_ends() {
+        let seen = join(0, 500);
+        assert_eq!(
+            finish(0, seen, &segment(400, 100, FIN | ACK)),
+            join(FIN_SEEN, 501)
+        );
+        assert_eq!(finish(0, seen, &segment(501, 0, FIN | ACK)), 0);
+        let fin = join(FIN_SEEN, 501);
+        assert_eq!(finished(fin, 500), fin);
+        assert_eq!(finished(fin, 501), join(FIN_SEEN | FIN_ACKED, 501));
+        assert!(may_acknowledge(501, 500) && !may_acknowledge(502, 500));
+    }
+
+    #[test]
+    fn a_reset_is_believed_only_at_the_exact_place() {
+        let (seen, told) = (join(0, 500), join(9000, 450));
+        for (seq, believed) in [(500, true), (450, true), (501, false), (499, false)] {
+            assert_eq!(
+                is_reset(&segment(seq, 0, RST), seen, told, 0),
+                believed,
+                "{seq}"
+            );
+        }
+        assert!(is_reset(
+            &segment(501, 0, RST),
+            seen,
+            told,
+            join(FIN_SEEN, 501)
+        ));
+    }
+}
