@@ -119,7 +119,8 @@ impl Socket {
     }
 
     pub(crate) fn acknowledge(&mut self) -> Wire {
-        let at = self.sent;
+        // As Linux does when the window has shrunk.
+        let at = self.sent.min(self.allowed.max(self.acked));
         self.segment(at, 0, ACK)
     }
 

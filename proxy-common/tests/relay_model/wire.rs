@@ -70,7 +70,7 @@ impl Wire {
     }
 
     pub(crate) fn is_sealed(&self) -> bool {
-        self.sum() % 0xffff == 0
+        self.sum().is_multiple_of(0xffff)
     }
 
     /// That it says in numbers what it means, to a socket with these numbers.

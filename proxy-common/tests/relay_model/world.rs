@@ -12,6 +12,9 @@ use crate::wire::{Numbers, Wire};
 /// As in the daemon: what relayed time stamps are ahead of the sockets' own.
 const AHEAD: u32 = 1 << 16;
 
+/// Buffers of the proxy's sockets, bytes.
+pub(crate) const LOCAL_BUFFER: u32 = 1 << 16;
+
 /// How a world is laid out.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -28,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) streams: [u32; 2],
     /// Buffers of the far hosts, in units of the window that is announced last.
     pub(crate) buffers: [u32; 2],
+    /// What a far host's buffer has at least, bytes.
+    pub(crate) least: u32,
     /// Steps before the weather clears up.
     pub(crate) steps: u32,
     /// Of a hundred segments, how many are lost, repeated, overtaken.
@@ -106,9 +111,9 @@ impl World {
         // At least four units of what its window is said in at last.
         let buffer = |end: usize| {
             let unit = plan.scales[end].max(plan.scales[3 - end]);
-            (4 + plan.buffers[end]) << unit
+            ((4 + plan.buffers[end]) << unit).max(plan.least)
         };
-        let locals = 1 << 16;
+        let locals = LOCAL_BUFFER;
         let manners = [
             manner(0, 2, 0, buffer(0)),
             manner(1, 3, 1, buffer(1)),
@@ -307,7 +312,10 @@ impl World {
     }
 
     fn arrive_local(&mut self, end: usize, wire: &Wire) {
-        if self.locals[end].receive(wire, true) {
+        // While one end is relayed already and the other not yet, acknowledgements of relayed payload
+        // still come by: the socket refuses them, and what they carry is sent again.
+        let honest = self.stage != Stage::Opening;
+        if self.locals[end].receive(wire, honest) {
             let wire = self.locals[end].acknowledge();
             self.leave(end, wire);
         }
@@ -473,6 +481,21 @@ impl World {
             if !local.aside.is_empty() && self.edges[end] > local.got {
                 return;
             }
+        }
+        // What was put aside before the programs looked is theirs now too.
+        for end in 0..2 {
+            let local = &self.locals[end];
+            let later = |a, b| if after(a, b) { a } else { b };
+            let expects = local.others_number(local.got);
+            let edge = local.others_number(local.promised);
+            let half = &mut self.program.halves[end];
+            let (number, given) = split(half.phase);
+            half.phase = join(number, later(expects, given));
+            let (granted, acked) = split(half.told);
+            half.told = join(later(edge, granted), later(expects, acked));
+            let (known, last) = split(half.seen);
+            half.seen = join(later(local.number(local.sent), known), later(expects, last));
+            self.shown[end] = self.shown[end].max(local.got);
         }
         self.stage = Stage::Opening;
     }
