@@ -20,7 +20,7 @@ use underpass_common::relay::segment::{
 use underpass_common::relay::translate::{self, adjust, fold};
 use underpass_common::relay::{
     COPY_MARK, ECHOES, EVENT_ENDED, EVENT_RESET, Event, FIN_ACKED, FIN_SEEN, Flow, Half, Key,
-    RESET, TERMS_NO_ECN, TERMS_TIMESTAMPS, Terms, after, join, split, told,
+    RESET, TERMS_MORTAL, TERMS_NO_ECN, TERMS_TIMESTAMPS, Terms, after, join, split, told,
 };
 
 // The loader gives the maps their sizes.
@@ -346,18 +346,38 @@ fn judge(
         }
         return Some(NEXT);
     }
-    // SAFETY: a helper without arguments.
-    store(field!(mine, last_ns), unsafe { bpf_ktime_get_coarse_ns() });
-    note(&segment, flow, slot, end, way != Way::Local);
+    let believed = told::is_in_window(load(field!(mine, told)), &segment);
+    if believed {
+        // SAFETY: a helper without arguments.
+        store(field!(mine, last_ns), unsafe { bpf_ktime_get_coarse_ns() });
+        note(
+            &segment,
+            flow,
+            slot,
+            end,
+            matches!(way, Way::Relay | Way::News),
+        );
+    }
     let seq = match way {
         Way::Local => {
-            note_clock(ctx, packet, flow, end);
+            if believed {
+                note_clock(ctx, packet, flow, end);
+            }
             return Some(NEXT);
         }
         Way::Drop => return Some(DROP),
         Way::Relay => return None,
-        Way::Whole => segment.seq,
+        Way::Whole => {
+            if !patch(ctx, packet, segment.seq, clamp(mine, &segment)) {
+                return Some(DROP);
+            }
+            return Some(NEXT);
+        }
         Way::News => {
+            // A forged one must not become one that the local socket believes.
+            if !believed || !can_acknowledge(&segment, flow, end) {
+                return None;
+            }
             if segment.payload > 0 && !is_verified(ctx, packet) {
                 return None;
             }
@@ -368,8 +388,10 @@ fn judge(
             }
         }
     };
-    let cuts = way == Way::News && segment.payload > 0;
-    if !copy(ctx) || cuts && !cut(ctx, packet) || !patch(ctx, packet, seq, clamp(mine, &segment)) {
+    if !copy(ctx)
+        || segment.payload > 0 && !cut(ctx, packet)
+        || !patch(ctx, packet, seq, clamp(mine, &segment))
+    {
         return Some(DROP);
     }
     Some(NEXT)
@@ -436,11 +458,10 @@ fn note(segment: &Segment, flow: *mut Flow, slot: u32, end: usize, relayed: bool
     if !segment.acknowledges() {
         return;
     }
-    let ack = segment.ack.wrapping_sub(terms(flow, 1 - end).shift);
-    let (_, last) = split(load(field!(other, seen)));
-    if !told::may_acknowledge(ack, last) {
+    if !can_acknowledge(segment, flow, end) {
         return;
     }
+    let ack = segment.ack.wrapping_sub(terms(flow, 1 - end).shift);
     let window = translate::window(segment.window, terms(flow, end).announced_scale);
     let told_other = change(field!(other, told), |told| told::tell(told, ack, window));
     let fin = load(field!(other, fin));
@@ -453,6 +474,14 @@ fn note(segment: &Segment, flow: *mut Flow, slot: u32, end: usize, relayed: bool
             announce(slot, EVENT_ENDED);
         }
     }
+}
+
+/// Whether the other end has sent what the segment acknowledges.
+#[inline(always)]
+fn can_acknowledge(segment: &Segment, flow: *mut Flow, end: usize) -> bool {
+    let ack = segment.ack.wrapping_sub(terms(flow, 1 - end).shift);
+    let (_, last) = split(load(field!(half(flow, 1 - end), seen)));
+    told::may_acknowledge(ack, last)
 }
 
 /// Notes the last time stamp, while the daemon still has to choose what is added to them.
@@ -754,7 +783,8 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, flow: *mut Flow, end: usize) ->
     let mine = half(flow, end);
     let segment = packet.segment;
     let word = load(field!(mine, phase));
-    match phase::decide_sending(word, segment.flags) {
+    let mortal = terms(flow, end).flags & TERMS_MORTAL != 0;
+    match phase::decide_sending(word, mortal, segment.flags) {
         Sending::Drop => DROP,
         Sending::Evict => {
             finish(flow);
@@ -785,17 +815,17 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, flow: *mut Flow, end: usize) ->
                 return NEXT;
             }
             let (_, acked) = split(load(field!(mine, told)));
-            if way == Sending::Patch && after(acked, segment.ack) {
+            // As it goes out, it acknowledges the later one of the two.
+            let mut ack = segment.ack;
+            if way == Sending::Patch && after(acked, ack) {
+                ack = acked;
                 let by = set(&mut packet.scratch.header.base[2], acked.to_be());
                 if !write_base(ctx, packet, by) {
                     return DROP;
                 }
-                return NEXT;
             }
             let window = translate::window(segment.window, terms(flow, end).granted_scale);
-            change(field!(mine, told), |told| {
-                told::tell(told, segment.ack, window)
-            });
+            change(field!(mine, told), |told| told::tell(told, ack, window));
             NEXT
         }
     }

@@ -91,7 +91,7 @@ pub struct Terms {
     pub announced_scale: u8,
     /// Shift of the windows that the proxy's socket announced to it.
     pub granted_scale: u8,
-    /// [`TERMS_V6`], [`TERMS_TIMESTAMPS`], [`TERMS_NO_ECN`].
+    /// [`TERMS_V6`], [`TERMS_TIMESTAMPS`], [`TERMS_NO_ECN`], [`TERMS_MORTAL`].
     pub flags: u8,
     /// Zero.
     pub reserved: u8,
@@ -103,6 +103,8 @@ pub const TERMS_V6: u8 = 1;
 pub const TERMS_TIMESTAMPS: u8 = 2;
 /// Marks of congestion mean nothing to the other connection: they are taken off.
 pub const TERMS_NO_ECN: u8 = 4;
+/// The flow ends with the process that has its sockets.
+pub const TERMS_MORTAL: u8 = 8;
 
 /// What is known of the segments of one end. Pairs of 32-bit values share a word, so that they
 /// change together.

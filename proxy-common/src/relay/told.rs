@@ -41,6 +41,16 @@ pub fn sent(seen: u64, end: u32) -> u64 {
     join(if after(end, sent) { end } else { sent }, last)
 }
 
+/// Whether a segment of the far host can be meant: it starts no further than that may send, and ends
+/// no earlier than what it knows to have arrived. Others say nothing that is believed.
+#[inline(always)]
+#[must_use]
+pub fn is_in_window(told: u64, segment: &Segment) -> bool {
+    let (granted, acked) = split(told);
+    let marks = u32::from(segment.flags & FIN != 0);
+    !after(segment.seq, granted) && !after(acked, segment.end().wrapping_add(marks))
+}
+
 /// Whether the far host of the end with these words may acknowledge `ack` of the other end, whose
 /// payload ends at `last`: nothing that was never sent; its FIN counts one.
 #[inline(always)]
@@ -126,6 +136,23 @@ mod tests {
         assert_eq!(see(seen, told, &segment(200, 801, ACK)), (seen, 0));
         assert_eq!(see(seen, told, &segment(100, 100, ACK)), (seen, 0));
         assert_eq!(see(seen, told, &segment(0x8000_0000, 10, ACK)), (seen, 0));
+    }
+
+    #[test]
+    fn what_is_out_of_the_window_says_nothing() {
+        let told = join(1000, 100);
+        for (seq, payload, flags, believed) in [
+            (100, 0, ACK, true),
+            (50, 50, ACK, true),
+            (50, 49, ACK, false),
+            (50, 49, ACK | FIN, true),
+            (1000, 0, ACK, true),
+            (1001, 0, ACK, false),
+            (0x8000_0000, 0, ACK, false),
+        ] {
+            let is_in = is_in_window(told, &segment(seq, payload, flags));
+            assert_eq!(is_in, believed, "{seq}+{payload}");
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 use underpass_common::relay::{
-    Flow, Half, Key, Phase, TERMS_NO_ECN, TERMS_TIMESTAMPS, TERMS_V6, Terms, after, join,
+    Flow, Half, Key, Phase, TERMS_MORTAL, TERMS_NO_ECN, TERMS_TIMESTAMPS, TERMS_V6, Terms, after,
+    join,
 };
 
 use super::eligible::{self, Facts};
@@ -46,6 +47,8 @@ pub enum Progress {
     Settled,
     /// It ended before it could be relayed: user space has it.
     Gone,
+    /// This side has reset it.
+    Reset(Side),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +63,8 @@ enum Stage {
 struct Base {
     /// Next sequence number that it expects, less the payload bytes that it has received.
     expected: u32,
-    /// Payload bytes received and read.
-    read: u64,
+    /// Payload bytes received that have been written to the other socket.
+    passed: u64,
     /// Payload bytes written.
     written: u64,
     /// Number of the next byte that is written, less the payload bytes written.
@@ -82,6 +85,8 @@ pub struct RelayFlow {
     stage: Stage,
     looks: u32,
     timer: Option<Pin<Box<Sleep>>>,
+    /// What becomes of its records has been said.
+    concluded: bool,
 }
 
 /// One end as it is read from its socket.
@@ -92,15 +97,23 @@ struct End {
 }
 
 impl RelayFlow {
-    /// Has the programs look at a flow of which user space holds nothing.
+    /// Has the programs look at a flow. `held` is what user space has read of each direction and not
+    /// written yet, bytes.
     ///
     /// # Errors
     /// Why it cannot be relayed; it is as it was.
-    pub fn enrol(engine: &Arc<Engine>, connections: &[Connection; 2]) -> Result<Self, Refusal> {
+    pub fn enrol(
+        engine: &Arc<Engine>,
+        connections: &[Connection; 2],
+        held: [usize; 2],
+    ) -> Result<Self, Refusal> {
         if !engine.has_room() {
             return Err(Refusal::new(Why::Full, "the relay's table is full"));
         }
-        let ends = [read(&connections[0])?, read(&connections[1])?];
+        let ends = [
+            read(&connections[0], held[0])?,
+            read(&connections[1], held[1])?,
+        ];
         let agreed = eligible::check(&ends[0].facts, &ends[1].facts)
             .map_err(|refusal| Refusal::new(Why::Relay(refusal), refusal.to_string()))?;
         let mut flow = Flow::default();
@@ -118,7 +131,7 @@ impl RelayFlow {
                     error,
                 })?;
             let inet = address(remote.ip());
-            let mut flags = 0;
+            let mut flags = TERMS_MORTAL;
             if agreed.ipv6 {
                 flags |= TERMS_V6;
             }
@@ -128,14 +141,17 @@ impl RelayFlow {
             if agreed.clear_ecn {
                 flags |= TERMS_NO_ECN;
             }
-            let unread = (info.received - ends[end].base.read) as u32;
-            let read_up_to = ends[end].sequences.received.wrapping_sub(unread);
+            // What the other socket's next byte is to this one's stream.
+            let written_up_to = ends[end]
+                .base
+                .expected
+                .wrapping_add(ends[end].base.passed as u32);
             flow.terms[end] = Terms {
                 remote: inet,
                 local: address(local.ip()),
                 ports: underpass_common::relay::ports(local.port(), remote.port()),
                 interface: route.interface,
-                shift: other.sequences.write.wrapping_sub(read_up_to),
+                shift: other.sequences.write.wrapping_sub(written_up_to),
                 clock: 0,
                 oldest_echo: 0,
                 announced_scale: if info.wscale { info.snd_wscale } else { 0 },
@@ -165,6 +181,7 @@ impl RelayFlow {
             stage: Stage::Tracking,
             looks: 0,
             timer: None,
+            concluded: false,
         })
     }
 
@@ -189,6 +206,10 @@ impl RelayFlow {
                 Progress::Settled => {}
                 other => return Ok(other),
             }
+        }
+        self.engine.slots.register(self.slot, cx.waker());
+        if let Some(side) = self.reset_by() {
+            return Ok(Progress::Reset(side));
         }
         if let Some(timer) = &mut self.timer
             && timer.as_mut().poll(cx).is_pending()
@@ -275,7 +296,7 @@ impl RelayFlow {
             let (from, to) = (&infos[end], &infos[1 - end]);
             let (base, target) = (&self.bases[end], &self.bases[1 - end]);
             let is_out = to.not_sent == 0 && to.unacked == 0;
-            let is_written = to.written - target.written == from.received - base.read;
+            let is_written = to.written - target.written == from.received - base.passed;
             if !is_out || !is_written || after(given[end], base.expects(from)) {
                 return Ok(false);
             }
@@ -294,16 +315,20 @@ impl RelayFlow {
     /// directions have ended in order.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Side>> {
         self.engine.slots.register(self.slot, cx.waker());
-        let records = &self.engine.records;
-        for side in Side::BOTH {
-            if records.was_reset(self.slot, side.index()) {
-                return Poll::Ready(Some(side));
-            }
+        if let Some(side) = self.reset_by() {
+            return Poll::Ready(Some(side));
         }
+        let records = &self.engine.records;
         if (0..2).all(|end| records.is_done(self.slot, end)) {
             return Poll::Ready(None);
         }
         Poll::Pending
+    }
+
+    /// The side whose far host has reset the flow.
+    fn reset_by(&self) -> Option<Side> {
+        let was_reset = |side: &Side| self.engine.records.was_reset(self.slot, side.index());
+        Side::BOTH.into_iter().find(was_reset)
     }
 
     /// Whether the far host of this end has sent its FIN.
@@ -327,7 +352,8 @@ impl RelayFlow {
     /// without a packet; what the ends may repeat is still relayed. False: the stack has it again, and
     /// closing them tells both ends, with numbers that they accept even if segments were relayed.
     #[must_use]
-    pub fn conclude(&self) -> bool {
+    pub fn conclude(&mut self) -> bool {
+        self.concluded = true;
         let records = &self.engine.records;
         let has_ended = self.stage == Stage::Settled
             && ((0..2).all(|end| records.is_done(self.slot, end))
@@ -341,7 +367,8 @@ impl RelayFlow {
     }
 
     /// Nothing was relayed, and nothing will be.
-    pub fn withdraw(self) {
+    pub fn withdraw(mut self) {
+        self.concluded = true;
         self.engine.records.abandon(self.slot);
         self.engine.release(self.slot, self.keys, false);
     }
@@ -350,6 +377,15 @@ impl RelayFlow {
     pub fn release(self) {
         let lingers = self.engine.records.phase(self.slot, 0).0 == Phase::Linger;
         self.engine.release(self.slot, self.keys, lingers);
+    }
+}
+
+impl Drop for RelayFlow {
+    fn drop(&mut self) {
+        // The process stops: its sockets, which are closed next, are to be heard.
+        if !self.concluded {
+            self.engine.records.abandon(self.slot);
+        }
     }
 }
 
@@ -368,7 +404,7 @@ impl Base {
 }
 
 /// Reads a socket, whose peer may be sending: all of it belongs to one moment.
-fn read(connection: &Connection) -> Result<End, Refusal> {
+fn read(connection: &Connection, held: usize) -> Result<End, Refusal> {
     let io = |error| Refusal {
         why: Why::Refused,
         error,
@@ -388,7 +424,7 @@ fn read(connection: &Connection) -> Result<End, Refusal> {
         return Ok(End {
             base: Base {
                 expected: sequences.received.wrapping_sub(info.received as u32),
-                read: info.received - u64::from(unread),
+                passed: info.received - u64::from(unread) - held as u64,
                 written: info.written,
                 writes: sequences.write.wrapping_sub(info.written as u32),
                 edge: sequences
