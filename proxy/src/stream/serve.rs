@@ -339,6 +339,12 @@ async fn run(
     let ending = transfer::run(setup, client, server, record.clone()).await;
     account.settle(worker.shared.clock.now());
     let server = counted.place.as_ref().map(Place::server);
+    if let Some(server) = server {
+        let received = record.down.bytes();
+        server
+            .wary
+            .learn(received, ending == Termination::SERVER_RESET);
+    }
     Logging::new(worker, frontend, bind, record).ended(&session.borrow(), server);
     account.close(worker.shared.clock.now());
     record.log_level.set(session.borrow().log_level);
