@@ -72,7 +72,8 @@ async fn what_need_not_wait_is_done_at_once() {
     let last_words = Handlers::SEND_LAST_CHUNK | Handlers::ACCEPT_SESSION;
     let reject = " tcp-request connection reject if { src 127.0.0.1 }\n";
     let reject_session = " tcp-request session reject if { src 127.0.0.1 }\n";
-    let denied = || Err("Denied".to_owned());
+    let denied = || Err("Denied(TcpRules)".to_owned());
+    let denied_later = || Err("Denied(AcceptSession)".to_owned());
     for (lines, accept_proxy, expected) in [
         ("", false, Ok(Handlers::empty())),
         ("", true, Ok(proxy)),
@@ -84,7 +85,7 @@ async fn what_need_not_wait_is_done_at_once() {
         (reject, false, denied()),
         (reject, true, denied()),
         (" tcp-request connection silent-drop\n", false, denied()),
-        (reject_session, false, denied()),
+        (reject_session, false, denied_later()),
         // Session rules see the address of the header.
         (reject_session, true, Ok(proxy)),
         (
