@@ -1,7 +1,9 @@
 //! What runs beside the workers, on a thread of its own: the runtime API, health checks, names.
 
 pub mod commands;
+pub mod farewell;
 pub mod operator;
+pub mod sections;
 pub mod socket;
 pub mod stat;
 
@@ -37,8 +39,16 @@ pub fn start(
             local.spawn_local(names::run(Rc::clone(&operator)));
             local.spawn_local(socket::run(listeners, Rc::clone(&operator)));
             local.block_on(&runtime, async move {
+                let mut draining = drain.clone();
+                let drained = async {
+                    draining.reached(Phase::Draining).await;
+                    farewell::tell_all(&operator);
+                    operator.workers_ended().await;
+                };
                 tokio::select! {
+                    biased;
                     () = drain.reached(Phase::Stopping) => {}
+                    () = drained => {}
                     () = operator.workers_ended() => {}
                 }
             });

@@ -8,9 +8,9 @@ use std::time::Duration;
 use socket2::SockAddr;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Semaphore;
 
 use super::listen::Listening;
+use super::places::Places;
 use crate::conn::Ctrl;
 use crate::conn::state::{SocketMove, SocketState};
 use crate::sys::socket;
@@ -37,7 +37,8 @@ pub struct Acceptor {
     /// Index of its `bind` address within the frontend.
     pub bind: usize,
     /// The address's own `maxconn`, shared by all workers.
-    pub places: Option<Arc<Semaphore>>,
+    pub places: Option<Arc<Places>>,
+    backlog: Option<i32>,
 }
 
 impl Acceptor {
@@ -55,7 +56,22 @@ impl Acceptor {
             frontend: listening.frontend,
             bind: listening.bind,
             places: listening.places,
+            backlog: listening.backlog,
         })
+    }
+
+    /// Watches the socket no longer.
+    #[must_use]
+    pub fn into_listening(self) -> Listening {
+        Listening {
+            socket: self.socket.into_inner(),
+            ctrl: self.ctrl,
+            prepared: self.prepared,
+            frontend: self.frontend,
+            bind: self.bind,
+            places: self.places,
+            backlog: self.backlog,
+        }
     }
 
     /// The next connection. Failures of a single connection, and shortages, are waited out.
@@ -115,6 +131,7 @@ mod tests {
             frontend: 0,
             bind: 0,
             places: None,
+            backlog: None,
         })
         .unwrap();
         let error = acceptor.accept().await.unwrap_err();
