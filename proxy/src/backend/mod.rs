@@ -121,7 +121,7 @@ impl Server {
         }
     }
 
-    fn set_fqdn(&self, to: Option<Arc<str>>) {
+    pub(crate) fn set_fqdn(&self, to: Option<Arc<str>>) {
         *self.fqdn.write().unwrap_or_else(PoisonError::into_inner) = to;
     }
 }
