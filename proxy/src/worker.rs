@@ -419,9 +419,15 @@ async fn attend(worker: Rc<Worker>, mut acceptor: Acceptor) {
             Order::Paused => {
                 let listening = acceptor.into_listening();
                 listening.pause();
-                tap.obeyed();
-                tap.turned().await;
-                if tap.order() == Order::Stopped {
+                let next = loop {
+                    tap.obeyed();
+                    tap.turned().await;
+                    match tap.order() {
+                        Order::Paused => {}
+                        next => break next,
+                    }
+                };
+                if next == Order::Stopped {
                     drop(listening);
                     tap.obeyed();
                     return;

@@ -368,7 +368,7 @@ impl Command {
 /// Has a server stand for another host.
 fn rename(operator: &Operator, at: ServerAt, server: &Server, host: &str) -> Answer {
     let naming = &server.config.naming;
-    if naming.resolvers.is_none() {
+    if naming.resolvers.is_none() || naming.host.is_none() {
         return Answer::error(
             "set server <b>/<s> fqdn failed because no resolution is configured.\n",
         );
