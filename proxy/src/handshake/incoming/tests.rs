@@ -1,27 +1,12 @@
 use std::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::model::{Config, Environment};
-use crate::config::{self, Source};
 use crate::conn::Ctrl;
 use crate::rules::run::{Scratch, Setting};
-use crate::rules::scene::{Census, Millis, Place};
+use crate::rules::scene::{Millis, Place};
 use crate::rules::table::Tables;
+use crate::rules::testing::{Idle, load};
 use crate::rules::vars::ProcessVars;
-
-/// A proxy in which nothing happens.
-#[derive(Debug)]
-struct Idle;
-
-impl Census for Idle {}
-
-fn load(lines: &str) -> Config {
-    let text = format!("listen p\n bind :80\n server s 192.0.2.1:80\n{lines}");
-    let outcome = config::load(&[Source::new("t.cfg", text.clone())], &Environment::new());
-    outcome
-        .config
-        .unwrap_or_else(|| panic!("{text}\n{:#?}", outcome.diagnostics))
-}
 
 /// What becomes of a connection from 127.0.0.1 at once, and what it still owes.
 async fn begun(lines: &str, accept_proxy: bool) -> Result<Handlers, String> {
