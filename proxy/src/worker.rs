@@ -460,23 +460,27 @@ async fn accept(
 ) -> io::Result<()> {
     loop {
         let next = async {
-            // Over a limit connections stay in the kernel's backlog: nobody is refused.
-            let permits = [
-                worker.shared.places.take().await,
-                frontend.places.take().await,
-                match &acceptor.places {
-                    Some(places) => places.clone().take().await,
-                    None => None,
-                },
-            ];
-            (permits, acceptor.accept().await)
+            // Who has nobody to accept holds no place: the next connection may be another worker's.
+            acceptor.ready().await?;
+            // Over a limit connections stay in the kernel's backlog: nobody is refused. The process's places come
+            // last, so that a full frontend does not hold any of them.
+            let own = match &acceptor.places {
+                Some(places) => places.take().await,
+                None => None,
+            };
+            let frontends = frontend.places.take().await;
+            let permits = [own, frontends, worker.shared.places.take().await];
+            let accepted = acceptor.accept().await?;
+            io::Result::Ok(accepted.map(|accepted| (permits, accepted)))
         };
-        let (permits, accepted) = tokio::select! {
+        let next = tokio::select! {
             biased;
             () = tap.turned() => return Ok(()),
-            next = next => next,
+            next = next => next?,
         };
-        let (socket, peer) = accepted?;
+        let Some((permits, (socket, peer))) = next else {
+            continue;
+        };
         frontend.counters.connections.one();
         if let Some(most) = frontend.config.session_rate {
             let clock = &worker.shared.clock;

@@ -74,26 +74,39 @@ impl Acceptor {
         }
     }
 
-    /// The next connection. Failures of a single connection, and shortages, are waited out.
+    /// Waits until a connection may be there.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub async fn ready(&mut self) -> io::Result<()> {
+        self.burst += 1;
+        if self.burst > BURST {
+            self.burst = 0;
+            tokio::task::yield_now().await;
+        }
+        self.socket.readable().await?.retain_ready();
+        Ok(())
+    }
+
+    /// The next connection; `None`: there is none any more. Failures of a single connection, and shortages, are waited
+    /// out.
     ///
     /// # Errors
     /// When the runtime is shutting down or the socket is no listening socket any more, and ever
     /// after.
-    pub async fn accept(&mut self) -> io::Result<(OwnedFd, SockAddr)> {
+    pub async fn accept(&mut self) -> io::Result<Option<(OwnedFd, SockAddr)>> {
         if self.state != SocketState::Listen {
             let state = self.state;
             return Err(io::Error::other(format!("the listening socket is {state}")));
         }
         loop {
-            self.burst += 1;
-            if self.burst > BURST {
-                self.burst = 0;
-                tokio::task::yield_now().await;
-            }
             let mut guard = self.socket.readable().await?;
             match socket::accept(self.socket.as_fd()) {
-                Ok(accepted) => return Ok(accepted),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => guard.clear_ready(),
+                Ok(accepted) => return Ok(Some(accepted)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    guard.clear_ready();
+                    return Ok(None);
+                }
                 Err(error) if socket::is_shortage(&error) => {
                     tracing::warn!(%error, "cannot accept for now");
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;

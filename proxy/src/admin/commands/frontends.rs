@@ -63,7 +63,7 @@ pub(super) fn set_global_maxconn(words: &Words) -> Parsed {
 impl Command {
     pub(super) async fn run(self, operator: &Operator) -> Answer {
         let (name, act) = match self {
-            Self::GlobalLimit(most) => return limit_process(operator, most).await,
+            Self::GlobalLimit(most) => return limit_process(operator, most),
             Self::Turn(name, order) => (name, Ok(order)),
             Self::Limit(name, number) => (name, Err(number)),
         };
@@ -73,7 +73,7 @@ impl Command {
         };
         match act {
             Ok(order) => turn_to(operator, frontend, order).await,
-            Err(number) => limit(frontend, &number).await,
+            Err(number) => limit(frontend, &number),
         }
     }
 }
@@ -112,39 +112,27 @@ async fn turn_to(operator: &Operator, frontend: &FrontendState, order: Order) ->
     Answer::Done
 }
 
-async fn limit(frontend: &FrontendState, number: &str) -> Answer {
+fn limit(frontend: &FrontendState, number: &str) -> Answer {
     if number.is_empty() {
         return Answer::error("Integer value expected.\n");
     }
     match usize::try_from(super::number(number)) {
         Ok(most) => {
             frontend.places.resize(most);
-            take_places_anew([frontend]).await;
             Answer::Done
         }
         Err(_) => Answer::error("Value out of range.\n"),
     }
 }
 
-async fn limit_process(operator: &Operator, most: usize) -> Answer {
+fn limit_process(operator: &Operator, most: usize) -> Answer {
     let shared = &operator.shared;
     if most > shared.most {
         return Answer::error("Value out of range.\n");
     }
     let most = if most == 0 { shared.most } else { most };
     shared.places.resize(most);
-    take_places_anew(shared.frontends.iter().map(AsRef::as_ref)).await;
     Answer::Done
-}
-
-/// Has those who accept give back the places that they hold for whoever comes next: under a smaller limit these may be
-/// too many.
-async fn take_places_anew(frontends: impl IntoIterator<Item = &FrontendState>) {
-    // Places that are to go are asked for before those.
-    tokio::task::yield_now().await;
-    for frontend in frontends {
-        frontend.valve.turn(frontend.valve.order()).await;
-    }
 }
 
 #[cfg(test)]
