@@ -40,15 +40,16 @@ pub fn start(
             local.spawn_local(socket::run(listeners, Rc::clone(&operator)));
             local.block_on(&runtime, async move {
                 let mut draining = drain.clone();
-                let drained = async {
-                    draining.reached(Phase::Draining).await;
-                    farewell::tell_all(&operator);
-                    operator.workers_ended().await;
-                };
                 tokio::select! {
-                    biased;
+                    () = draining.reached(Phase::Draining) => {}
+                    () = operator.workers_ended() => {}
+                }
+                // Workers may have ended before this thread had a look. Who is stopped at once says nothing.
+                if drain.phase() == Phase::Draining {
+                    farewell::tell_all(&operator);
+                }
+                tokio::select! {
                     () = drain.reached(Phase::Stopping) => {}
-                    () = drained => {}
                     () = operator.workers_ended() => {}
                 }
             });
