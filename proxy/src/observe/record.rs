@@ -269,6 +269,8 @@ pub struct FlowRecord {
     pub client: Endpoint,
     /// The frontend's name.
     pub frontend: Arc<str>,
+    /// Whether the address that its client came to speaks TLS.
+    pub secure: bool,
     /// The backend's name, once chosen.
     pub backend: OnceCell<Arc<str>>,
     /// The server's name, once chosen.
