@@ -138,6 +138,8 @@ pub const FIN_SEEN: u32 = 1;
 pub const FIN_ACKED: u32 = 2;
 /// The far host has reset the connection.
 pub const RESET: u32 = 4;
+/// The FIN's checksum was right: it is where it says.
+pub const FIN_SURE: u32 = 16;
 /// It echoes time stamps of the other end: echoes need no floor any more.
 pub const ECHOES: u32 = 8;
 
@@ -155,8 +157,11 @@ pub struct Flow {
     pub owner: u64,
     /// Wall clock of its promotion, ns since 1970.
     pub since: u64,
+    /// By end: up to where its payload is acknowledged by segments whose checksum was right. Only as
+    /// long as local sockets still speak.
+    pub sure: [u64; 2],
     /// Zero.
-    pub reserved: [u64; 7],
+    pub reserved: [u64; 5],
 }
 
 /// What the programs tell the daemon.

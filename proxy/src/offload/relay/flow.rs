@@ -26,11 +26,15 @@ use crate::observe::record::{FlowRecord, KernelCounter, Path, Why};
 use crate::sys::tcp::{self, Info};
 use crate::sys::{process, repair, socket};
 
-/// What a relayed time stamp is ahead of those that the proxy's own socket still sends, in units of
-/// the sender's clock (mostly milliseconds). A segment whose stamp is older than what its receiver
-/// has seen is thrown away: relayed ones must never be the older ones, and of the sockets' own the
-/// receiver needs none any more once it has taken relayed ones.
-const AHEAD: u32 = 1 << 16;
+/// What a relayed time stamp is ahead of the one that the proxy's own socket would send at that moment,
+/// in units of the sender's clock (mostly milliseconds). A receiver throws away what is stamped older
+/// than what it has seen: relayed segments must not be the older ones by the tick of a clock, and what
+/// the socket still has to repeat comes much later than this.
+const AHEAD: u32 = 8;
+
+/// Longest time since an end's last segment for which its clock is taken to have gone on in
+/// milliseconds. Some clocks are slower, and the error would grow with the time.
+const MOST_SILENCE: Duration = Duration::from_secs(1);
 
 /// First and longest pause between looks at sockets that still have to bring something to its end.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(256));
@@ -244,26 +248,41 @@ impl RelayFlow {
                 return Ok(Progress::Waiting);
             };
             let last = [first, second];
+            let silent = self.last_active(Instant::now()).map(|at| at.elapsed());
             for end in 0..2 {
                 let own = repair::timestamp(connections[1 - end].fd())?;
-                self.terms[end].clock = own.wrapping_add(AHEAD).wrapping_sub(last[end]);
+                let since = if silent[end] <= MOST_SILENCE {
+                    silent[end].as_millis() as u32
+                } else {
+                    0
+                };
+                let now = last[end].wrapping_add(since);
+                self.terms[end].clock = own.wrapping_add(AHEAD).wrapping_sub(now);
                 self.terms[end].oldest_echo = last[end];
             }
         }
-        for end in 0..2 {
-            let info = tcp::info(connections[end].fd())?;
+        let infos = [
+            tcp::info(connections[0].fd())?,
+            tcp::info(connections[1].fd())?,
+        ];
+        // Where both far hosts have sent more than the other one has room for, each would refuse what
+        // the other says of the room that it has: the sockets have to catch up first.
+        if (0..2).all(|end| self.overruns(end, &infos[1 - end])) {
+            return Ok(Progress::Waiting);
+        }
+        for (end, info) in infos.iter().enumerate() {
             if info.state != tcp::ESTABLISHED {
                 return Ok(Progress::Gone);
             }
             let base = &self.bases[end];
-            let expects = base.expects(&info);
+            let expects = base.expects(info);
             if info.rcv_ooopack != Some(0) && after(base.edge, expects) {
                 return Ok(Progress::Waiting);
             }
             // Between the reading of the sockets and the first look of the programs, segments may have
             // passed.
             let edge = expects.wrapping_add(info.rcv_wnd.unwrap_or(0));
-            records.raise(self.slot, end, expects, edge, base.sent(&info));
+            records.raise(self.slot, end, expects, edge, base.sent(info));
         }
         for end in 0..2 {
             records.write_terms(self.slot, end, &self.terms[end]);
@@ -283,6 +302,21 @@ impl RelayFlow {
             }));
         }
         Ok(Progress::Settled)
+    }
+
+    /// Whether the far host of this end has sent more than that of the other one takes now, which is
+    /// what `target`, the socket facing it, says.
+    fn overruns(&self, end: usize, target: &Info) -> bool {
+        let records = &self.engine.records;
+        let sent = records
+            .seen(self.slot, end)
+            .wrapping_add(self.terms[end].shift);
+        let room = target.snd_wnd.unwrap_or(u32::MAX >> 2);
+        let edge = self.bases[1 - end]
+            .writes
+            .wrapping_add(target.acked as u32)
+            .wrapping_add(room);
+        after(sent, edge)
     }
 
     /// Puts the sockets to sleep, if both have brought to its end what they had taken.
