@@ -30,20 +30,21 @@ fn plan() -> impl Strategy<Value = Plan> {
         [number(), number(), number(), number()],
     );
     let streams = ([0u32..60_000, 0u32..60_000], [100u32..5000, 100u32..5000]);
-    let rest = (any::<u64>(), any::<bool>(), any::<bool>(), 0u32..3000);
+    let rest = (any::<u64>(), any::<[bool; 3]>(), 0u32..3000);
     let weather = [0u8..15, 0u8..15, 0u8..40];
     (hosts, streams, rest, weather).prop_map(|(hosts, streams, rest, weather)| Plan {
         seed: rest.0,
         numbers: hosts.0,
         scales: hosts.1,
         epochs: hosts.2,
-        timestamps: rest.1,
-        sack: rest.2,
+        timestamps: rest.1[0],
+        sack: rest.1[1],
         streams: streams.0,
         buffers: streams.1,
         least: LOCAL_BUFFER,
-        steps: rest.3,
+        steps: rest.2,
         weather,
+        is_vouched_for: rest.1[2],
     })
 }
 
@@ -55,7 +56,7 @@ proptest! {
     /// A round is so long that a socket's clock catches up with relayed time stamps.
     #[test]
     fn streams_arrive_whole(plan in plan()) {
-        let world = run(&plan, 64);
+        let world = run(&calm(plan), 64);
         if world.stage == Stage::Settled {
             prop_assert!(world.program.events.contains(&EVENT_ENDED));
         }
@@ -63,21 +64,28 @@ proptest! {
 
     /// The same, while what is relayed stays ahead of what the sockets still send.
     #[test]
-    #[ignore = "relayed segments that the local socket owes too make the far host refuse the socket's"]
     fn sockets_finish_beside_relayed_segments(plan in plan()) {
-        run(&plan, 1);
+        run(&calm(plan), 1);
+    }
+
+    /// The same, where a segment that was overtaken may carry a time stamp that its receiver refuses.
+    #[test]
+    #[ignore = "payload across the end of what the local socket was given moves that end, though the \
+                socket may refuse it and the far host have it: nobody sends it again"]
+    fn refused_payload_leaves_no_hole(plan in plan(), ticks in 1u32..64) {
+        run(&Plan { timestamps: true, ..plan }, ticks);
     }
 
     /// The far hosts take less at a time than the proxy's sockets had promised for them.
     #[test]
-    #[ignore = "both far hosts wait for acknowledgements that lie outside of their windows"]
+    #[ignore = "both far hosts may send too much after the start as well, before either hears how much \
+                the other takes: then each waits for acknowledgements outside of its window"]
     fn windows_that_shrink_at_the_start(plan in plan()) {
-        run(&Plan { least: 0, ..plan }, 64);
+        run(&calm(Plan { least: 0, ..plan }), 64);
     }
 
     /// Whoever knows addresses and ports, and not the numbers, changes nothing.
     #[test]
-    #[ignore = "acknowledgements are noted whatever the sequence number of their segment"]
     fn forgeries_change_nothing(plan in plan(), forged in any::<[u32; 3]>(), payload in 0u32..2000) {
         let mut world = World::new(&plan);
         for _ in 0..plan.steps {
@@ -87,6 +95,14 @@ proptest! {
             world.forge(end, forged, payload);
         }
     }
+}
+
+/// Without segments that are refused for their time stamps, which overtaking makes.
+fn calm(mut plan: Plan) -> Plan {
+    if plan.timestamps {
+        plan.weather[2] = 0;
+    }
+    plan
 }
 
 fn run(plan: &Plan, ticks: u32) -> World {

@@ -7,8 +7,8 @@ use underpass_common::relay::phase::{Decision, Phase, Sending, Way, decide, deci
 use underpass_common::relay::segment::{FIN, RST, SYN, Segment, set};
 use underpass_common::relay::translate::{self, adjust};
 use underpass_common::relay::{
-    ECHOES, EVENT_ENDED, EVENT_RESET, FIN_ACKED, FIN_SEEN, Half, RESET, TERMS_TIMESTAMPS, Terms,
-    after, join, split, told,
+    ECHOES, EVENT_ENDED, EVENT_RESET, FIN_ACKED, FIN_SEEN, Half, RESET, TERMS_MORTAL,
+    TERMS_TIMESTAMPS, Terms, after, join, split, told,
 };
 
 use crate::wire::Wire;
@@ -18,7 +18,12 @@ use crate::wire::Wire;
 pub(crate) struct Program {
     pub(crate) terms: [Terms; 2],
     pub(crate) halves: [Half; 2],
+    pub(crate) sure: [u32; 2],
     pub(crate) events: Vec<u32>,
+    /// The interfaces check checksums before the programs see a packet.
+    pub(crate) is_vouched_for: bool,
+    /// The time, ns.
+    pub(crate) now_ns: u64,
 }
 
 /// What became of a segment that has arrived.
@@ -53,42 +58,84 @@ impl Program {
             }
             return local(wire.clone());
         }
-        self.note(&segment, end, way != Way::Local);
+        let mut believed = told::is_in_window(self.halves[end].told, &segment);
+        let must = segment.flags & (RST | FIN) != 0 || way == Way::News;
+        let intact = believed && must && self.is_intact(wire);
+        believed &= intact || segment.flags & RST == 0;
+        if believed {
+            self.halves[end].last_ns = self.now_ns;
+            let relayed = matches!(way, Way::Relay | Way::News);
+            self.note(&segment, end, relayed, intact);
+        }
         let seq = match way {
             Way::Local => {
-                self.note_clock(wire, end);
+                if believed {
+                    self.note_clock(wire, end);
+                }
                 return local(wire.clone());
             }
             Way::Drop => return Arrived::default(),
-            Way::Relay => {
-                return Arrived {
-                    relayed: Some(self.relay(wire, end)),
-                    local: None,
-                };
+            Way::Relay => return self.only_relay(wire, end),
+            Way::Whole => {
+                let mut copy = wire.clone();
+                patch(&mut copy, segment.seq, self.clamp(&segment, end));
+                return local(copy);
             }
-            Way::News if after(segment.seq, given) => given,
-            Way::News | Way::Whole => segment.seq,
+            Way::News => {
+                if !believed || !self.can_acknowledge(&segment, end) {
+                    return self.only_relay(wire, end);
+                }
+                if segment.payload > 0 && !intact {
+                    return self.only_relay(wire, end);
+                }
+                if after(segment.seq, given) {
+                    given
+                } else {
+                    segment.seq
+                }
+            }
         };
         let mut copy = wire.clone();
-        if way == Way::News && segment.payload > 0 {
+        if segment.payload > 0 {
             copy.payload = 0;
             copy.rest = 0;
             copy.seal();
         }
-        let sent = split(self.halves[end].seen).0;
-        let ack = if after(segment.ack, sent) {
-            sent
-        } else {
-            segment.ack
-        };
-        patch(&mut copy, seq, ack);
+        patch(&mut copy, seq, self.clamp(&segment, end));
         Arrived {
-            relayed: Some(self.relay(wire, end)),
             local: Some(copy),
+            ..self.only_relay(wire, end)
         }
     }
 
-    fn note(&mut self, segment: &Segment, end: usize, relayed: bool) {
+    fn only_relay(&mut self, wire: &Wire, end: usize) -> Arrived {
+        Arrived {
+            relayed: Some(self.relay(wire, end)),
+            local: None,
+        }
+    }
+
+    /// What the local socket may be told of its own data.
+    fn clamp(&self, segment: &Segment, end: usize) -> u32 {
+        let sent = split(self.halves[end].seen).0;
+        if after(segment.ack, sent) {
+            sent
+        } else {
+            segment.ack
+        }
+    }
+
+    /// Whether the checksum is right, as far as that is known without adding up payload.
+    fn is_intact(&self, wire: &Wire) -> bool {
+        self.is_vouched_for || wire.payload == 0 && wire.is_sealed()
+    }
+
+    fn can_acknowledge(&self, segment: &Segment, end: usize) -> bool {
+        let ack = segment.ack.wrapping_sub(self.terms[1 - end].shift);
+        told::may_acknowledge(ack, split(self.halves[1 - end].seen).1)
+    }
+
+    fn note(&mut self, segment: &Segment, end: usize, relayed: bool, intact: bool) {
         let told_me = self.halves[end].told;
         if segment.payload > 0 {
             let (seen, moved) = told::see(self.halves[end].seen, told_me, segment);
@@ -101,8 +148,9 @@ impl Program {
             return;
         }
         let seen = self.halves[end].seen;
-        if segment.flags & FIN != 0 {
-            self.halves[end].fin = told::finish(self.halves[end].fin, seen, segment);
+        let known = self.halves[end].fin;
+        if segment.flags & FIN != 0 || split(known).0 & FIN_SEEN != 0 {
+            self.halves[end].fin = told::finish(known, seen, segment, intact);
         }
         if segment.flags & RST != 0 {
             let fin = self.halves[end].fin;
@@ -115,14 +163,17 @@ impl Program {
         if !segment.acknowledges() {
             return;
         }
-        let ack = segment.ack.wrapping_sub(self.terms[1 - end].shift);
-        let (_, last) = split(self.halves[1 - end].seen);
-        if !told::may_acknowledge(ack, last) {
+        if !self.can_acknowledge(segment, end) {
             return;
         }
+        let ack = segment.ack.wrapping_sub(self.terms[1 - end].shift);
         let window = translate::window(segment.window, self.terms[end].announced_scale);
         let other = &mut self.halves[1 - end];
         other.told = told::tell(other.told, ack, window);
+        let known = &mut self.sure[1 - end];
+        if intact && after(ack, *known) {
+            *known = ack;
+        }
         if split(other.fin).0 & (FIN_SEEN | FIN_ACKED) == FIN_SEEN {
             other.fin = told::finished(other.fin, split(other.told).1);
             if split(self.halves[0].fin).0 & split(self.halves[1].fin).0 & FIN_ACKED != 0 {
@@ -161,7 +212,8 @@ impl Program {
     pub(crate) fn leaving(&mut self, end: usize, mut wire: Wire) -> Option<Wire> {
         let segment = wire.segment();
         let word = self.halves[end].phase;
-        match decide_sending(word, segment.flags) {
+        let mortal = self.terms[end].flags & TERMS_MORTAL != 0;
+        match decide_sending(word, mortal, segment.flags) {
             Sending::Drop => None,
             Sending::Evict => {
                 self.finish();
@@ -187,14 +239,15 @@ impl Program {
                 if !segment.acknowledges() {
                     return Some(wire);
                 }
-                let (_, acked) = split(half.told);
-                if way == Sending::Patch && after(acked, segment.ack) {
+                let acked = self.sure[end];
+                let mut ack = segment.ack;
+                if way == Sending::Patch && after(acked, ack) {
+                    ack = acked;
                     let by = set(&mut wire.header.base[2], acked.to_be());
                     wire.set_checksum(adjust(wire.checksum(), by));
-                    return Some(wire);
                 }
                 let window = translate::window(segment.window, self.terms[end].granted_scale);
-                half.told = told::tell(half.told, segment.ack, window);
+                half.told = told::tell(half.told, ack, window);
                 Some(wire)
             }
         }

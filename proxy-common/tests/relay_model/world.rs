@@ -1,16 +1,24 @@
 //! Two far hosts, the proxy's two sockets, a copy in user space, four lossy links and the programs.
 
 use underpass_common::relay::phase::Phase;
+use underpass_common::relay::segment::{ACK, FIN};
 use underpass_common::relay::{
-    ECHOES, EVENT_ENDED, Half, TERMS_TIMESTAMPS, Terms, after, join, split,
+    ECHOES, EVENT_ENDED, Half, TERMS_MORTAL, TERMS_TIMESTAMPS, Terms, after, join, split, told,
 };
 
 use crate::program::Program;
 use crate::socket::{Manner, Socket};
 use crate::wire::{Numbers, Wire};
 
-/// As in the daemon: what relayed time stamps are ahead of the sockets' own.
-const AHEAD: u32 = 1 << 16;
+/// As in the daemon: what relayed time stamps are ahead of the sockets' own, in ticks, which are
+/// milliseconds here.
+const AHEAD: u32 = 8;
+
+/// As in the daemon: longest silence of an end for which its clock is taken to have gone on.
+const MOST_SILENCE_NS: u64 = 1_000_000_000;
+
+/// Nanoseconds of a tick.
+const TICK_NS: u64 = 1_000_000;
 
 /// Buffers of the proxy's sockets, bytes.
 pub(crate) const LOCAL_BUFFER: u32 = 1 << 16;
@@ -37,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) steps: u32,
     /// Of a hundred segments, how many are lost, repeated, overtaken.
     pub(crate) weather: [u8; 3],
+    /// The interfaces check checksums.
+    pub(crate) is_vouched_for: bool,
 }
 
 /// A source of chance that a seed repeats.
@@ -132,7 +142,10 @@ impl World {
         Self {
             remotes,
             locals: [socket(2, 0), socket(3, 1)],
-            program: Program::default(),
+            program: Program {
+                is_vouched_for: plan.is_vouched_for,
+                ..Program::default()
+            },
             stage: Stage::Alone,
             chance: Chance::new(plan.seed),
             to_proxy: Default::default(),
@@ -183,6 +196,7 @@ impl World {
         for socket in self.remotes.iter_mut().chain(&mut self.locals) {
             socket.tick(ticks);
         }
+        self.program.now_ns += u64::from(ticks) * TICK_NS;
     }
 
     /// A far host sends: something new, or something again.
@@ -267,17 +281,22 @@ impl World {
             return;
         }
         let events = self.program.events.len();
+        let told_before = self.program.halves[end].told;
         let out = self.program.arrived(end, wire);
         let phase = self.program.phase(end);
         let segment = wire.segment();
-        let relayed_only = matches!(phase, Phase::Settled | Phase::Linger);
         match phase {
+            Phase::Both if after(self.program.given(end), segment.seq) => {
+                let local = out.local.as_ref().expect("what the local socket owes");
+                assert_eq!(local.payload, wire.payload);
+                assert!(out.relayed.is_none());
+            }
             Phase::Both => {
-                let local = out.local.as_ref().expect("a copy for the local socket");
-                let given = self.program.given(end);
-                let is_owed = wire.payload > 0 && after(given, segment.seq);
-                assert_eq!(local.payload, if is_owed { wire.payload } else { 0 });
-                assert!(is_owed && !after(segment.end(), given) || out.relayed.is_some());
+                assert!(out.relayed.is_some());
+                assert!(out.local.as_ref().is_none_or(|copy| copy.payload == 0));
+                let is_sure = wire.payload == 0 || self.program.is_vouched_for;
+                let is_told = told::is_in_window(told_before, &segment) && is_sure;
+                assert_eq!(out.local.is_some(), is_told, "news for the local socket");
             }
             Phase::Settled | Phase::Linger => {
                 assert!(out.local.is_none() && out.relayed.is_some());
@@ -287,10 +306,12 @@ impl World {
         }
         if phase != Phase::Over {
             let until = wire.from + wire.payload;
-            if wire.payload > 0 && until > self.shown[end] {
+            // A late one may end beyond what was seen: what had been put aside was acknowledged at once.
+            let is_meant = told::is_in_window(told_before, &segment);
+            if is_meant && wire.payload > 0 && until > self.shown[end] {
                 let more = until - self.shown[end];
                 self.shown[end] = until;
-                if relayed_only || phase == Phase::Both || out.local.is_none() {
+                if out.relayed.is_some() {
                     self.counted[end] += u64::from(more);
                 }
             }
@@ -334,11 +355,10 @@ impl World {
         assert!(acked <= local.got.max(far.got), "{acked} acknowledged");
         assert!(acked <= remote.sent);
         let granted = granted.wrapping_sub(remote.manner.numbers.own);
-        // What acknowledges a FIN as well reaches one further.
-        assert!(
-            granted <= local.promised.max(far.promised) + 1,
-            "{granted} granted"
-        );
+        // What acknowledges a FIN as well reaches one further; what a socket says with a later
+        // acknowledgement than its own has its window from there on.
+        let promised = local.promised.max(far.promised).max(far.got + LOCAL_BUFFER);
+        assert!(granted <= promised + 1, "{granted} granted");
         let sent = sent.wrapping_sub(local.manner.numbers.own);
         assert!(sent <= local.sent);
     }
@@ -346,12 +366,16 @@ impl World {
     /// A segment as from the far host of an end, outside of what its receiver would take, must change
     /// no record and mean nothing to the local socket.
     pub(crate) fn forge(&mut self, end: usize, [seq, ack, stamp]: [u32; 3], payload: u32) {
-        if self.stage < Stage::Both || self.stage == Stage::Gone {
+        if !self.is_looked_at() || self.stage == Stage::Gone {
             return;
         }
-        let mut wire = self.remotes[end]
-            .clone()
-            .segment(0, payload, 0x10 | (ack as u8 & 1));
+        // Before segments are relayed, any FIN leaves the flow to user space.
+        let fin = if self.stage >= Stage::Both {
+            ack as u8 & FIN
+        } else {
+            0
+        };
+        let mut wire = self.remotes[end].clone().segment(0, payload, ACK | fin);
         let (granted, acked) = split(self.program.halves[end].told);
         wire.header.base[1] = seq.to_be();
         wire.header.base[2] = ack.to_be();
@@ -370,6 +394,8 @@ impl World {
         for (was, is) in before.iter().zip(&self.program.halves) {
             let same = |half: &Half| (half.phase, half.told, half.seen, half.bytes);
             assert_eq!(same(was), same(is), "{wire:?}");
+            let times = |half: &Half| (half.last_ns, half.clock);
+            assert_eq!(times(was), times(is), "{wire:?}");
             assert_eq!(
                 split(was.fin).0 & !ECHOES,
                 split(is.fin).0 & !ECHOES,
@@ -446,9 +472,9 @@ impl World {
                 announced_scale: remote.manner.scale,
                 granted_scale: local.manner.scale,
                 flags: if local.manner.timestamps {
-                    TERMS_TIMESTAMPS
+                    TERMS_MORTAL | TERMS_TIMESTAMPS
                 } else {
-                    0
+                    TERMS_MORTAL
                 },
                 ..Terms::default()
             };
@@ -458,6 +484,7 @@ impl World {
             half.phase = join(Phase::Track as u32, received);
             half.told = join(local.others_number(local.promised), received);
             half.seen = join(local.number(local.sent), received);
+            half.last_ns = self.program.now_ns;
             self.shown[end] = local.got;
         }
         self.stage = Stage::Tracking;
@@ -471,23 +498,33 @@ impl World {
             }
             for end in 0..2 {
                 let own = self.locals[1 - end].clock();
+                let last = clocks[end].1;
+                let silent = self.program.now_ns - self.program.halves[end].last_ns;
+                let since = if silent <= MOST_SILENCE_NS {
+                    (silent / TICK_NS) as u32
+                } else {
+                    0
+                };
                 let terms = &mut self.program.terms[end];
-                terms.clock = own.wrapping_add(AHEAD).wrapping_sub(clocks[end].1);
-                terms.oldest_echo = clocks[end].1;
+                terms.clock = own
+                    .wrapping_add(AHEAD)
+                    .wrapping_sub(last.wrapping_add(since));
+                terms.oldest_echo = last;
             }
+        }
+        if (0..2).all(|end| self.overruns(end)) {
+            return;
         }
         for end in 0..2 {
             let local = &self.locals[end];
             if !local.aside.is_empty() && self.edges[end] > local.got {
                 return;
             }
-        }
-        // What was put aside before the programs looked is theirs now too.
-        for end in 0..2 {
-            let local = &self.locals[end];
+            // What was put aside before the programs looked is theirs now too.
             let later = |a, b| if after(a, b) { a } else { b };
             let expects = local.others_number(local.got);
             let edge = local.others_number(local.promised);
+            self.program.sure[end] = expects;
             let half = &mut self.program.halves[end];
             let (number, given) = split(half.phase);
             half.phase = join(number, later(expects, given));
@@ -498,6 +535,14 @@ impl World {
             self.shown[end] = self.shown[end].max(local.got);
         }
         self.stage = Stage::Opening;
+    }
+
+    /// Whether the far host of an end has sent more than that of the other one takes now.
+    fn overruns(&self, end: usize) -> bool {
+        let (_, last) = split(self.program.halves[end].seen);
+        let sent = last.wrapping_add(self.program.terms[end].shift);
+        let target = &self.locals[1 - end];
+        after(sent, target.number(target.allowed))
     }
 
     /// One of the two ends, one phase further.
