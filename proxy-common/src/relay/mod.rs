@@ -122,7 +122,8 @@ pub struct Half {
     pub seen: u64,
     /// Payload bytes by which the low part of [`Half::seen`] has moved since the relay started.
     pub bytes: u64,
-    /// `CLOCK_MONOTONIC` of the last segment, ns, to the kernel's tick.
+    /// `CLOCK_MONOTONIC` of the last segment, ns, to the kernel's tick; of relayed ones, of the last that
+    /// brought something new, or took something.
     pub last_ns: u64,
     /// High: 1 once a time stamp has been seen. Low: the last one.
     pub clock: u64,

@@ -186,6 +186,24 @@ pub(super) fn copy(ctx: &TcContext) -> bool {
     done
 }
 
+/// Sends a copy of the leaving frame as it is.
+#[inline(always)]
+pub(super) fn send_copy(ctx: &TcContext) -> bool {
+    set_index(ctx, RELAYED);
+    // SAFETY: the context is the one the kernel gave this program.
+    let interface = unsafe { (*ctx.skb.skb).ifindex };
+    let done = ctx.clone_redirect(interface, 0).is_ok();
+    set_index(ctx, 0);
+    done
+}
+
+/// Changes the sequence number.
+#[inline(always)]
+pub(super) fn renumber(ctx: &TcContext, packet: &mut Packet, seq: u32) -> bool {
+    let by = set(&mut packet.scratch.header.base[1], seq.to_be());
+    write_base(ctx, packet, by)
+}
+
 /// Whether somebody vouches for the frame's TCP checksum: the interface has checked it, or it never
 /// left this machine and only has the sum of its pseudo-header yet.
 #[inline(always)]

@@ -612,6 +612,12 @@ impl DataPhase {
             let [client, server] = self.connections.each_ref().map(Connection::condition);
             tracing::debug!(flow = self.record.id, ?termination, %client, %server, "a flow was cut");
         }
+        if self.relay.as_ref().is_some_and(|flow| flow.is_open()) {
+            // User space may have moved what the sockets still had since.
+            for direction in [&self.record.up, &self.record.down] {
+                direction.path.set(Path::Relay);
+            }
+        }
         let is_early = match &self.relay {
             Some(flow) => !flow.is_open(),
             None => matches!(self.wanted, Some(Wanted::Relay(_))) && self.is_due(),
