@@ -13,6 +13,7 @@ use aya_ebpf::helpers::{
 use aya_ebpf::macros::{classifier, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use aya_ebpf::programs::TcContext;
+use underpass_common::relay::details::Details;
 use underpass_common::relay::phase::{self, Decision, Phase, Sending, Way};
 use underpass_common::relay::segment::{
     self, BASE, FIN, Found, Header, OPTIONS, RST, Segment, set,
@@ -41,6 +42,10 @@ static RELAY_EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 /// flow.
 #[map]
 static RELAY_EVENTS_LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What daemons tell one another about the flows; no program looks at it.
+#[map]
+static RELAY_DETAILS: Array<Details> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// `skb->tc_index` of a frame between its translation and its leaving.
 const RELAYED: u32 = 0x7570;

@@ -40,6 +40,7 @@ fn obey(invocation: Invocation) -> ExitCode {
             Ok(text) => print(&text),
             Err(error) => alert(&error.to_string()),
         },
+        Invocation::Clean(args) => clean(args),
         Invocation::Run(run) => daemon(&run),
     }
 }
@@ -77,6 +78,37 @@ fn daemon(run: &Run) -> ExitCode {
     };
     match start::run(config, contexts, &options) {
         Ok(code) => code,
+        Err(error) => alert(&format!("{error:#}")),
+    }
+}
+
+fn clean(args: cli::CleanArgs) -> ExitCode {
+    let directory = match args.directory {
+        Some(directory) => Some(directory),
+        None => {
+            let run = Run {
+                files: args.files,
+                ..Run::default()
+            };
+            match cli::check::load(&run, &run.environment(std::env::vars_os())) {
+                Ok(loaded) => loaded.config.global.pins,
+                Err(code) => return code,
+            }
+        }
+    };
+    let Some(directory) = directory else {
+        return alert("the configuration has no 'offload-pins'");
+    };
+    match offload::relay::pins::clean(&directory) {
+        Ok(removed) if removed.is_empty() => {
+            print(&format!("{}: nothing is pinned\n", directory.display()))
+        }
+        Ok(removed) => {
+            let lines = removed
+                .iter()
+                .map(|path| format!("removed {}\n", path.display()));
+            print(&lines.collect::<String>())
+        }
         Err(error) => alert(&format!("{error:#}")),
     }
 }

@@ -92,6 +92,8 @@ pub struct Global {
     pub offload_cap: u64,
     /// `tune.offload.flows`, flows that may be in the kernel's hands at once; `None`: our default.
     pub offload_flows: Option<u32>,
+    /// `offload-pins`: where relayed flows outlive the daemon; `None`: they do not.
+    pub pins: Option<PathBuf>,
     /// `ulimit-n`, descriptors.
     pub ulimit_n: Option<u64>,
     /// `hard-stop-after`: how long a soft stop may take.
@@ -133,6 +135,7 @@ impl Default for Global {
             pipesize: None,
             offload_cap: 4 << 20,
             offload_flows: None,
+            pins: None,
             ulimit_n: None,
             hard_stop_after: None,
             grace: None,

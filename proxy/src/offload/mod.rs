@@ -9,10 +9,13 @@ pub mod redirect;
 pub mod relay;
 pub mod slots;
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::config::model::Global;
 use crate::sys::process;
+use relay::pins::{Pins, Taken};
 
 /// The engines that this process could start.
 #[derive(Debug, Default)]
@@ -20,7 +23,9 @@ pub struct Availability {
     /// The sockmap redirect.
     pub redirect: Option<Arc<redirect::engine::Engine>>,
     /// The packet relay.
-    pub relay: Option<Arc<relay::engine::Engine>>,
+    relay: OnceLock<Arc<relay::engine::Engine>>,
+    /// The relay is still with the daemon before this one.
+    late: AtomicBool,
 }
 
 /// Which engines the configuration asks for.
@@ -32,23 +37,103 @@ pub struct Wanted {
     pub relay: bool,
 }
 
+impl Availability {
+    /// The packet relay.
+    #[must_use]
+    pub fn relay(&self) -> Option<Arc<relay::engine::Engine>> {
+        self.relay.get().cloned()
+    }
+
+    /// Starts the relay if the daemon before this one has let go of it; `false`: it need not be tried
+    /// again.
+    pub fn start_late(&self, global: &Global) -> bool {
+        let Some(pins) = global
+            .pins
+            .as_deref()
+            .filter(|_| self.late.load(Ordering::Relaxed))
+        else {
+            return false;
+        };
+        let engine = match Pins::take(pins) {
+            Ok(Taken::Busy) => return true,
+            Ok(Taken::Ours(pins)) => started("the relay", Some(outliving(global, pins))),
+            Err(error) => started("the relay", Some(Err(error))),
+        };
+        self.late.store(engine.is_some(), Ordering::Relaxed);
+        if let Some(engine) = engine {
+            // Nobody else sets it.
+            let _ = self.relay.set(engine);
+        }
+        self.relay.get().is_some()
+    }
+}
+
 /// Starts the engines that this build, this kernel and these privileges allow. What is missing is
-/// said in one warning each, and the daemon runs without it.
+/// said in one warning each, and the daemon runs without it. `successor`: another daemon is about to
+/// be told to leave.
 #[must_use]
-pub fn start(global: &Global, wanted: Wanted) -> Availability {
-    let flows = global.offload_flows;
+pub fn start(global: &Global, wanted: Wanted, successor: bool) -> Availability {
     let redirect = wanted.redirect.then(|| {
-        let flows = flows.unwrap_or(redirect::engine::DEFAULT_FLOWS);
+        let flows = global
+            .offload_flows
+            .unwrap_or(redirect::engine::DEFAULT_FLOWS);
         redirect::engine::Engine::load(flows, global.offload_cap)
     });
-    let relay = wanted.relay.then(|| {
-        let flows = flows.unwrap_or(relay::engine::DEFAULT_FLOWS);
-        relay::engine::Engine::load(flows)
-    });
-    Availability {
+    let availability = Availability {
         redirect: started("the redirect", redirect),
-        relay: started("the relay", relay),
+        ..Availability::default()
+    };
+    if !wanted.relay {
+        return availability;
     }
+    let engine = match global.pins.as_deref().map(|path| take(global, path)) {
+        None => None,
+        Some(Ok(Taken::Ours(pins))) => Some(outliving(global, pins)),
+        Some(Ok(Taken::Busy)) if successor => {
+            availability.late.store(true, Ordering::Relaxed);
+            return availability;
+        }
+        Some(Ok(Taken::Busy)) => Some(Err(anyhow::anyhow!("another daemon has it"))),
+        Some(Err(error)) => Some(Err(error)),
+    };
+    let engine = match (engine, &global.pins) {
+        (Some(Ok(engine)), _) => Ok(engine),
+        (Some(Err(error)), Some(path)) => {
+            tracing::warn!(
+                "offload-pins {}: {error:#}; relayed flows end with this daemon",
+                path.display()
+            );
+            relay::engine::Engine::load(relay_flows(global), None)
+        }
+        _ => relay::engine::Engine::load(relay_flows(global), None),
+    };
+    if let Some(engine) = started("the relay", Some(engine)) {
+        // It is not set yet.
+        let _ = availability.relay.set(engine);
+    }
+    availability
+}
+
+fn relay_flows(global: &Global) -> u32 {
+    global.offload_flows.unwrap_or(relay::engine::DEFAULT_FLOWS)
+}
+
+fn take(global: &Global, path: &Path) -> anyhow::Result<Taken> {
+    if global.chroot.is_some() {
+        anyhow::bail!("it is out of reach after chroot");
+    }
+    Pins::take(path)
+}
+
+/// The relay whose flows outlive the daemon.
+fn outliving(global: &Global, pins: Pins) -> anyhow::Result<relay::engine::Engine> {
+    for stranger in pins.strangers()? {
+        tracing::warn!(
+            "relayed flows of another version are left alone in {}; `underpass --clean` removes them",
+            stranger.display()
+        );
+    }
+    relay::engine::Engine::load(relay_flows(global), Some(pins))
 }
 
 fn started<E>(name: &str, result: Option<anyhow::Result<E>>) -> Option<Arc<E>> {

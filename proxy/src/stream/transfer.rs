@@ -199,6 +199,11 @@ impl DataPhase {
                     Ok(()) => Termination::NORMAL,
                     Err(failure) => explain(failure, &self.record, &mut self.connections),
                 }),
+            Mover::Relay(flow) if flow.is_to_be_left() => {
+                // Who takes it over logs it.
+                self.record.logged.set(true);
+                Poll::Ready(Termination::NORMAL)
+            }
             Mover::Relay(flow) => flow.poll(cx).map(|reset| match reset {
                 None => Termination::NORMAL,
                 Some(side) => {
@@ -594,11 +599,18 @@ impl DataPhase {
             let [client, server] = self.connections.each_ref().map(Connection::condition);
             tracing::debug!(flow = self.record.id, ?termination, %client, %server, "a flow was cut");
         }
-        let (redirected, relayed) = match self.mover {
+        let (redirected, mut relayed) = match self.mover {
             Mover::User => (None, self.relay),
             Mover::Redirect(flow) => (Some(flow), None),
             Mover::Relay(flow) => (None, Some(flow)),
         };
+        if let Some(flow) = relayed.take_if(|flow| flow.is_to_be_left()) {
+            for connection in self.connections {
+                connection.vanish();
+            }
+            flow.leave();
+            return;
+        }
         let has_ended = relayed.as_ref().is_some_and(|flow| flow.conclude());
         let [client, server] = self.connections;
         if has_ended {
@@ -647,7 +659,7 @@ fn wanted(
     match engine {
         PathEngine::None => None,
         PathEngine::Redirect => availability.redirect.clone().map(Wanted::Redirect),
-        PathEngine::Relay => availability.relay.clone().map(Wanted::Relay),
+        PathEngine::Relay => availability.relay().map(Wanted::Relay),
     }
     .ok_or(Why::Unavailable)
 }

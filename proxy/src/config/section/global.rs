@@ -126,6 +126,19 @@ pub(crate) fn line(
             }
             args.at_most(1)
         }
+        "offload-pins" => {
+            let word = args.first("a directory of a BPF file system, or 'off'")?;
+            global.pins = match word.text.as_str() {
+                "off" => None,
+                text if text.starts_with('/') => Some(PathBuf::from(text)),
+                text => {
+                    return Err(word.fault(format!(
+                        "'offload-pins' expects an absolute path, or 'off', got '{text}'"
+                    )));
+                }
+            };
+            args.at_most(1)
+        }
         "tune.offload.cap" => {
             let word = args.first("a size in bytes")?;
             let size = units::size_of("tune.offload.cap", word)?;

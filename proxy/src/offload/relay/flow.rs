@@ -17,6 +17,7 @@ use underpass_common::relay::{
     Flow, Half, Key, Phase, TERMS_NO_ECN, TERMS_TIMESTAMPS, TERMS_V6, Terms, after, join,
 };
 
+use super::adopt::describe;
 use super::eligible::{self, Facts};
 use super::engine::{Addresses, Engine, Refusal};
 use super::records::{Switched, address, key};
@@ -82,6 +83,8 @@ pub struct RelayFlow {
     stage: Stage,
     looks: u32,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Ends of what the sockets had been given when segments were first relayed.
+    given: [u32; 2],
 }
 
 /// One end as it is read from its socket.
@@ -165,6 +168,7 @@ impl RelayFlow {
             stage: Stage::Tracking,
             looks: 0,
             timer: None,
+            given: [0; 2],
         })
     }
 
@@ -184,6 +188,9 @@ impl RelayFlow {
         record: &FlowRecord,
         cx: &mut Context<'_>,
     ) -> io::Result<Progress> {
+        if self.stage == Stage::Tracking && self.engine.has_let_go() {
+            return Ok(Progress::Gone);
+        }
         if self.stage == Stage::Tracking {
             match self.open(connections, record)? {
                 Progress::Settled => {}
@@ -195,7 +202,7 @@ impl RelayFlow {
         {
             return Ok(Progress::Waiting);
         }
-        if self.settle(connections)? {
+        if self.settle(connections, record)? {
             self.stage = Stage::Settled;
             self.timer = None;
             return Ok(Progress::Settled);
@@ -254,18 +261,19 @@ impl RelayFlow {
         for end in 0..2 {
             let direction = record.direction(end);
             direction.path.set(Path::Relay);
+            self.given[end] = records.phase(self.slot, end).1;
             direction.attach_kernel(Rc::new(Counter {
                 engine: self.engine.clone(),
                 slot: self.slot,
                 end,
-                given: records.phase(self.slot, end).1,
+                given: self.given[end],
             }));
         }
         Ok(Progress::Settled)
     }
 
     /// Puts the sockets to sleep, if both have brought to its end what they had taken.
-    fn settle(&self, connections: &[Connection; 2]) -> io::Result<bool> {
+    fn settle(&self, connections: &[Connection; 2], record: &FlowRecord) -> io::Result<bool> {
         let infos = [
             tcp::info(connections[0].fd())?,
             tcp::info(connections[1].fd())?,
@@ -279,6 +287,11 @@ impl RelayFlow {
             if !is_out || !is_written || after(given[end], base.expects(from)) {
                 return Ok(false);
             }
+        }
+        if self.engine.outlives() {
+            // Before the sockets may die without a sound.
+            let both = [0, 1].map(|end| u64::from(given[end].wrapping_sub(self.given[end])));
+            self.engine.describe(self.slot, &describe(record, both));
         }
         if self.engine.records.settle(self.slot, given) != Switched::Done {
             return Ok(false);
@@ -304,6 +317,17 @@ impl RelayFlow {
             return Poll::Ready(None);
         }
         Poll::Pending
+    }
+
+    /// Whether it is to be left to another daemon. [`Self::poll`] sees to it that this is asked.
+    #[must_use]
+    pub fn is_to_be_left(&self) -> bool {
+        self.stage == Stage::Settled && self.engine.has_let_go()
+    }
+
+    /// Leaves it to another daemon. Call when its sockets are closed, without a packet.
+    pub fn leave(self) {
+        self.engine.leave(self.slot);
     }
 
     /// Whether the far host of this end has sent its FIN.
@@ -447,5 +471,9 @@ impl KernelCounter for Counter {
 
     fn flips(&self) -> u64 {
         1
+    }
+
+    fn outlives(&self) -> bool {
+        self.engine.outlives() && self.engine.records.phase(self.slot, self.end).0 == Phase::Settled
     }
 }

@@ -1,0 +1,283 @@
+//! The directory in which the relay's maps and links outlive the daemon.
+//!
+//! Below it there is one directory per [`LAYOUT`]: maps by their names, `link-<interface>-in` and
+//! `-out`, and a directory `daemon-<number>` for every daemon whose flows are there. Who holds the
+//! lock of the directory itself looks after all flows and is the only one to enter new ones; who
+//! holds the lock of a daemon's directory is that daemon, alive. Locks go with the process, however
+//! it ends.
+
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use underpass_common::relay::LAYOUT;
+
+use crate::sys::{bpffs, process};
+
+/// Where a BPF file system usually is.
+const USUAL: &str = "/sys/fs/bpf";
+
+/// Ends of the links' names, in the order of the engine's programs.
+const ENDINGS: [&str; 2] = ["in", "out"];
+
+/// The directory, held by this daemon.
+pub struct Pins {
+    /// That of our layout.
+    home: PathBuf,
+    /// Number of this daemon.
+    number: u64,
+    /// Locked as long as we look after the flows.
+    lock: Mutex<Option<File>>,
+    /// Locked as long as we live.
+    _alive: File,
+}
+
+/// What came of taking the directory.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is ours.
+    Ours(Pins),
+    /// A living daemon has it.
+    Busy,
+}
+
+impl fmt::Debug for Pins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pins").field("home", &self.home).finish()
+    }
+}
+
+impl Pins {
+    /// Takes the directory, which is made where it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be had, in words for the operator.
+    pub fn take(directory: &Path) -> Result<Taken> {
+        prepare(directory)?;
+        let Some(lock) = lock(directory).with_context(|| directory.display().to_string())? else {
+            return Ok(Taken::Busy);
+        };
+        let home = directory.join(format!("v{LAYOUT}"));
+        fs::create_dir_all(&home).with_context(|| home.display().to_string())?;
+        let (number, alive) = enter(&home).context("entering a daemon")?;
+        Ok(Taken::Ours(Self {
+            home,
+            number,
+            lock: Mutex::new(Some(lock)),
+            _alive: alive,
+        }))
+    }
+
+    /// The number of this daemon, for the records of its flows.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Where a map is pinned.
+    #[must_use]
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.home.join(name)
+    }
+
+    /// Where the link of a program, by its index, to an interface is pinned.
+    #[must_use]
+    pub fn link(&self, interface: u32, program: usize) -> PathBuf {
+        let ending = ENDINGS[program];
+        self.home.join(format!("link-{interface}-{ending}"))
+    }
+
+    /// The links that are pinned: interface and index of the program.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn links(&self) -> io::Result<Vec<(u32, usize)>> {
+        let mut found = Vec::new();
+        for name in names(&self.home)? {
+            let Some((interface, ending)) = name
+                .strip_prefix("link-")
+                .and_then(|rest| rest.split_once('-'))
+            else {
+                continue;
+            };
+            let program = ENDINGS.iter().position(|known| *known == ending);
+            if let (Ok(interface), Some(program)) = (interface.parse(), program) {
+                found.push((interface, program));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the daemon of this number lives. Forgets one that does not.
+    #[must_use]
+    pub fn is_alive(&self, number: u64) -> bool {
+        if number == self.number {
+            return true;
+        }
+        let path = self.home.join(format!("daemon-{number}"));
+        match lock(&path) {
+            Ok(None) => true,
+            Ok(Some(_)) => {
+                // Whoever comes next forgets it else.
+                let _ = fs::remove_dir(&path);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Lets another daemon look after the flows.
+    pub fn let_go(&self) {
+        drop(self.held().take());
+    }
+
+    /// Takes back what was let go; `false` where another daemon has it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn retake(&self) -> io::Result<bool> {
+        let mut held = self.held();
+        if held.is_none()
+            && let Some(directory) = self.home.parent()
+        {
+            *held = lock(directory)?;
+        }
+        Ok(held.is_some())
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Option<File>> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Layouts of other versions beside ours.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn strangers(&self) -> io::Result<Vec<PathBuf>> {
+        let Some(directory) = self.home.parent() else {
+            return Ok(Vec::new());
+        };
+        let known = self.home.file_name().and_then(|name| name.to_str());
+        let mut found: Vec<PathBuf> = names(directory)?
+            .into_iter()
+            .filter(|name| Some(name.as_str()) != known)
+            .map(|name| directory.join(name))
+            .collect();
+        found.sort();
+        Ok(found)
+    }
+
+    /// Removes what is pinned in our layout: nothing outlives us.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    pub fn remove(&self) -> io::Result<()> {
+        remove(&self.home, &mut Vec::new())
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        // Left to the next daemon where it does not work.
+        let _ = fs::remove_dir(self.home.join(format!("daemon-{}", self.number)));
+        let _ = fs::remove_dir(&self.home);
+    }
+}
+
+/// Removes everything that is pinned in the directory, and the directory. Flows that were relayed
+/// are the stack's from then on, which knows nothing of them: the next packet of each end is answered
+/// with a reset. Returns what was removed.
+///
+/// # Errors
+/// When a living daemon has the directory, or something cannot be removed.
+pub fn clean(directory: &Path) -> Result<Vec<PathBuf>> {
+    if !directory.exists() {
+        return Ok(Vec::new());
+    }
+    if !bpffs::is_bpffs(directory)? {
+        bail!("{} is in no BPF file system", directory.display());
+    }
+    let Some(_lock) = lock(directory)? else {
+        bail!(
+            "a running daemon has {}: stop it first",
+            directory.display()
+        );
+    };
+    let mut removed = Vec::new();
+    remove(directory, &mut removed).with_context(|| directory.display().to_string())?;
+    Ok(removed)
+}
+
+/// Sees to it that the directory exists and is where objects can be pinned.
+fn prepare(directory: &Path) -> Result<()> {
+    let usual = Path::new(USUAL);
+    if directory.starts_with(usual) && usual.exists() && !bpffs::is_bpffs(usual)? {
+        bpffs::mount(usual).with_context(|| format!("mounting a BPF file system at {USUAL}"))?;
+    }
+    fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    if !bpffs::is_bpffs(directory)? {
+        // It may be ours just now, and then it is empty.
+        let _ = fs::remove_dir(directory);
+        bail!("{} is in no BPF file system", directory.display());
+    }
+    Ok(())
+}
+
+/// Locks a directory; `None`: somebody else has.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = File::open(path)?;
+    match file.try_lock() {
+        // It may have been removed, and made anew, in between.
+        Ok(()) if file.metadata()?.ino() != fs::metadata(path)?.ino() => Ok(None),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Makes the directory of this daemon, with a number that no other has.
+fn enter(home: &Path) -> io::Result<(u64, File)> {
+    let mut number = process::monotonic_ns();
+    loop {
+        let path = home.join(format!("daemon-{number}"));
+        match fs::create_dir(&path) {
+            Ok(()) => {
+                let file = lock(&path)?.ok_or(io::ErrorKind::ResourceBusy)?;
+                return Ok((number, file));
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    fs::read_dir(directory)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
+}
+
+/// Removes what is in a directory, and the directory; links first, so that no program looks for maps
+/// without their records.
+fn remove(directory: &Path, removed: &mut Vec<PathBuf>) -> io::Result<()> {
+    let mut entries: Vec<_> = fs::read_dir(directory)?.collect::<io::Result<_>>()?;
+    entries.sort_by_key(|entry| {
+        let name = entry.file_name();
+        (!name.to_string_lossy().starts_with("link-"), name)
+    });
+    for entry in entries {
+        if entry.file_type()?.is_dir() {
+            remove(&entry.path(), removed)?;
+        } else {
+            fs::remove_file(entry.path())?;
+            removed.push(entry.path());
+        }
+    }
+    fs::remove_dir(directory)?;
+    removed.push(directory.to_owned());
+    Ok(())
+}
