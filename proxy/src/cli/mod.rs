@@ -173,6 +173,8 @@ Running (HAProxy's flags):
   -sf PID...     ask these processes to finish once this one is up
   -st PID...     stop these processes once this one is up
   -v / -vv       version / version and features
+  --clean DIR    remove what is pinned in DIR (or, with -f FILE, in the
+                 directory of its 'offload-pins')
 
   -dI -dM[BYTE] -dR -dV -dZ -de -dp -dr -m MB -s -S BIND -W -Ws -x SOCKET
                  accepted for compatibility; -V tells which change nothing";

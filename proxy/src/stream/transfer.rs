@@ -95,6 +95,8 @@ struct DataPhase {
     idle: Option<Pin<Box<Sleep>>>,
     /// A rule wants the client dropped without a packet.
     silent: bool,
+    /// The kernel goes on, and another daemon looks after it.
+    left: bool,
     /// A side that was found to have failed while it was read ahead.
     lost: Option<(Side, io::Error)>,
 }
@@ -178,6 +180,7 @@ impl DataPhase {
             failed: None,
             idle: None,
             silent: false,
+            left: false,
             lost: None,
         }
     }
@@ -200,6 +203,7 @@ impl DataPhase {
                     Err(failure) => explain(failure, &self.record, &mut self.connections),
                 }),
             Mover::Relay(flow) if flow.is_to_be_left() => {
+                self.left = true;
                 // Who takes it over logs it.
                 self.record.logged.set(true);
                 Poll::Ready(Termination::NORMAL)
@@ -604,7 +608,7 @@ impl DataPhase {
             Mover::Redirect(flow) => (Some(flow), None),
             Mover::Relay(flow) => (None, Some(flow)),
         };
-        if let Some(flow) = relayed.take_if(|flow| flow.is_to_be_left()) {
+        if let Some(flow) = relayed.take_if(|_| self.left) {
             for connection in self.connections {
                 connection.vanish();
             }

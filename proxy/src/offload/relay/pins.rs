@@ -184,7 +184,6 @@ impl Drop for Pins {
     fn drop(&mut self) {
         // Left to the next daemon where it does not work.
         let _ = fs::remove_dir(self.home.join(format!("daemon-{}", self.number)));
-        let _ = fs::remove_dir(&self.home);
     }
 }
 
