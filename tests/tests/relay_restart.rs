@@ -197,12 +197,9 @@ fn killed_under_load(layout: Layout) {
             thread::scope(|inner| {
                 let attempt = inner.spawn(|| attempt(&site, &begun));
                 assert!(eventually(BOUND, || begun.load(Ordering::SeqCst) == 1));
-                let old = std::mem::replace(&mut daemon, {
-                    daemon.signal(libc::SIGKILL).expect("kill");
-                    daemon.process().wait_exit(BOUND).expect("its death");
-                    site.start()
-                });
-                drop(old);
+                daemon.signal(libc::SIGKILL).expect("kill");
+                daemon.process().wait_exit(BOUND).expect("its death");
+                daemon = site.start();
                 attempt.join().expect("an attempt");
             });
         }
