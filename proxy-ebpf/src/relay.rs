@@ -21,7 +21,7 @@ use underpass_common::relay::segment::{
 use underpass_common::relay::translate::{self, adjust, fold};
 use underpass_common::relay::{
     COPY_MARK, ECHOES, EVENT_ENDED, EVENT_RESET, Event, FIN_ACKED, FIN_SEEN, Flow, Half, Key,
-    RESET, TERMS_NO_ECN, TERMS_TIMESTAMPS, Terms, after, join, split, told,
+    RESET, TERMS_MORTAL, TERMS_NO_ECN, TERMS_TIMESTAMPS, Terms, after, join, split, told,
 };
 
 // The loader gives the maps their sizes.
@@ -267,6 +267,13 @@ fn half(flow: *mut Flow, end: usize) -> *mut Half {
     unsafe { (&raw mut (*flow).halves).cast::<Half>().add(end & 1) }
 }
 
+/// Up to where an end's payload is surely acknowledged.
+#[inline(always)]
+fn sure(flow: *mut Flow, end: usize) -> *mut u64 {
+    // SAFETY: as for `half`.
+    unsafe { (&raw mut (*flow).sure).cast::<u64>().add(end & 1) }
+}
+
 /// One end's terms, which do not change while segments are translated.
 #[inline(always)]
 fn terms(flow: *mut Flow, end: usize) -> &'static Terms {
@@ -351,19 +358,38 @@ fn judge(
         }
         return Some(NEXT);
     }
-    // SAFETY: a helper without arguments.
-    store(field!(mine, last_ns), unsafe { bpf_ktime_get_coarse_ns() });
-    note(&segment, flow, slot, end, way != Way::Local);
+    let mut believed = told::is_in_window(load(field!(mine, told)), &segment);
+    // What ends a flow, and what local sockets are made to repeat, has to be intact.
+    let must = segment.flags & (RST | FIN) != 0 || way == Way::News;
+    let intact = believed && must && is_intact(ctx, packet);
+    believed &= intact || segment.flags & RST == 0;
+    if believed {
+        // SAFETY: a helper without arguments.
+        store(field!(mine, last_ns), unsafe { bpf_ktime_get_coarse_ns() });
+        let relayed = matches!(way, Way::Relay | Way::News);
+        note(&segment, flow, slot, end, relayed, intact);
+    }
     let seq = match way {
         Way::Local => {
-            note_clock(ctx, packet, flow, end);
+            if believed {
+                note_clock(ctx, packet, flow, end);
+            }
             return Some(NEXT);
         }
         Way::Drop => return Some(DROP),
         Way::Relay => return None,
-        Way::Whole => segment.seq,
+        Way::Whole => {
+            if !patch(ctx, packet, segment.seq, clamp(mine, &segment)) {
+                return Some(DROP);
+            }
+            return Some(NEXT);
+        }
         Way::News => {
-            if segment.payload > 0 && !is_verified(ctx, packet) {
+            // A forged one must not become one that the local socket believes.
+            if !believed || !can_acknowledge(&segment, flow, end) {
+                return None;
+            }
+            if segment.payload > 0 && !intact {
                 return None;
             }
             if after(segment.seq, given) {
@@ -373,8 +399,10 @@ fn judge(
             }
         }
     };
-    let cuts = way == Way::News && segment.payload > 0;
-    if !copy(ctx) || cuts && !cut(ctx, packet) || !patch(ctx, packet, seq, clamp(mine, &segment)) {
+    if !copy(ctx)
+        || segment.payload > 0 && !cut(ctx, packet)
+        || !patch(ctx, packet, seq, clamp(mine, &segment))
+    {
         return Some(DROP);
     }
     Some(NEXT)
@@ -400,9 +428,10 @@ fn settle_phase(mine: *mut Half, segment: &Segment) -> Option<Decision> {
     None
 }
 
-/// Notes what a segment shows. `relayed`: the other end is told.
+/// Notes what a segment shows. `relayed`: the other end is told. `intact`: its checksum is known to be
+/// right.
 #[inline(always)]
-fn note(segment: &Segment, flow: *mut Flow, slot: u32, end: usize, relayed: bool) {
+fn note(segment: &Segment, flow: *mut Flow, slot: u32, end: usize, relayed: bool, intact: bool) {
     let mine = half(flow, end);
     let other = half(flow, 1 - end);
     let told_me = load(field!(mine, told));
@@ -426,9 +455,12 @@ fn note(segment: &Segment, flow: *mut Flow, slot: u32, end: usize, relayed: bool
     if !relayed {
         return;
     }
-    if segment.flags & FIN != 0 {
+    let known = load(field!(mine, fin));
+    if segment.flags & FIN != 0 || split(known).0 & FIN_SEEN != 0 {
         let seen = load(field!(mine, seen));
-        change(field!(mine, fin), |fin| told::finish(fin, seen, segment));
+        change(field!(mine, fin), |fin| {
+            told::finish(fin, seen, segment, intact)
+        });
     }
     if segment.flags & RST != 0 {
         let (seen, fin) = (load(field!(mine, seen)), load(field!(mine, fin)));
@@ -441,13 +473,21 @@ fn note(segment: &Segment, flow: *mut Flow, slot: u32, end: usize, relayed: bool
     if !segment.acknowledges() {
         return;
     }
-    let ack = segment.ack.wrapping_sub(terms(flow, 1 - end).shift);
-    let (_, last) = split(load(field!(other, seen)));
-    if !told::may_acknowledge(ack, last) {
+    if !can_acknowledge(segment, flow, end) {
         return;
     }
+    let ack = segment.ack.wrapping_sub(terms(flow, 1 - end).shift);
     let window = translate::window(segment.window, terms(flow, end).announced_scale);
     let told_other = change(field!(other, told), |told| told::tell(told, ack, window));
+    if intact {
+        change(sure(flow, 1 - end), |known| {
+            if after(ack, known as u32) {
+                u64::from(ack)
+            } else {
+                known
+            }
+        });
+    }
     let fin = load(field!(other, fin));
     if split(fin).0 & (FIN_SEEN | FIN_ACKED) == FIN_SEEN {
         let fin = change(field!(other, fin), |fin| {
@@ -458,6 +498,14 @@ fn note(segment: &Segment, flow: *mut Flow, slot: u32, end: usize, relayed: bool
             announce(slot, EVENT_ENDED);
         }
     }
+}
+
+/// Whether the other end has sent what the segment acknowledges.
+#[inline(always)]
+fn can_acknowledge(segment: &Segment, flow: *mut Flow, end: usize) -> bool {
+    let ack = segment.ack.wrapping_sub(terms(flow, 1 - end).shift);
+    let (_, last) = split(load(field!(half(flow, 1 - end), seen)));
+    told::may_acknowledge(ack, last)
 }
 
 /// Notes the last time stamp, while the daemon still has to choose what is added to them.
@@ -520,10 +568,16 @@ fn is_verified(ctx: &TcContext, packet: &Packet) -> bool {
     if unsafe { bpf_csum_level(ctx.skb.skb, BPF_CSUM_LEVEL_QUERY) } >= 0 {
         return true;
     }
+    // The field of such a packet is the sum itself, and not its complement.
+    !adjust(!0, pseudo_sum(packet)) == checksum(packet.scratch.header.base[4])
+}
+
+/// The sum of the packet's pseudo-header.
+#[inline(always)]
+fn pseudo_sum(packet: &Packet) -> u64 {
     let length = 4 * BASE as u32 + u32::from(packet.segment.options) + packet.segment.payload;
-    let pseudo = u64::from(u32::from(TCP).to_be()) + u64::from(length.to_be());
+    let mut sum = u64::from(u32::from(TCP).to_be()) + u64::from(length.to_be());
     let network = &packet.scratch.network;
-    let mut sum = pseudo;
     if packet.v6 {
         for word in &network[2..] {
             sum += u64::from(*word);
@@ -531,8 +585,27 @@ fn is_verified(ctx: &TcContext, packet: &Packet) -> bool {
     } else {
         sum += u64::from(network[3]) + u64::from(network[4]);
     }
-    // The field of such a packet is the sum itself, and not its complement.
-    !adjust(!0, sum) == checksum(packet.scratch.header.base[4])
+    sum
+}
+
+/// Whether the TCP checksum is right, as far as that is known without adding up payload.
+#[inline(always)]
+fn is_intact(ctx: &TcContext, packet: &mut Packet) -> bool {
+    if is_verified(ctx, packet) {
+        return true;
+    }
+    if packet.segment.payload > 0 || !load_options(ctx, packet) {
+        return false;
+    }
+    let header = &packet.scratch.header;
+    let mut sum = pseudo_sum(packet);
+    for word in &header.base {
+        sum += u64::from(*word);
+    }
+    for word in &header.options {
+        sum += u64::from(*word);
+    }
+    adjust(!0, sum) == 0
 }
 
 /// The first half of a word, in the order of memory: where both IP and TCP have their checksum,
@@ -759,7 +832,8 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, flow: *mut Flow, end: usize) ->
     let mine = half(flow, end);
     let segment = packet.segment;
     let word = load(field!(mine, phase));
-    match phase::decide_sending(word, segment.flags) {
+    let mortal = terms(flow, end).flags & TERMS_MORTAL != 0;
+    match phase::decide_sending(word, mortal, segment.flags) {
         Sending::Drop => DROP,
         Sending::Evict => {
             finish(flow);
@@ -789,18 +863,18 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, flow: *mut Flow, end: usize) ->
             if !segment.acknowledges() {
                 return NEXT;
             }
-            let (_, acked) = split(load(field!(mine, told)));
-            if way == Sending::Patch && after(acked, segment.ack) {
+            let acked = load(sure(flow, end)) as u32;
+            // As it goes out, it acknowledges the later one of the two.
+            let mut ack = segment.ack;
+            if way == Sending::Patch && after(acked, ack) {
+                ack = acked;
                 let by = set(&mut packet.scratch.header.base[2], acked.to_be());
                 if !write_base(ctx, packet, by) {
                     return DROP;
                 }
-                return NEXT;
             }
             let window = translate::window(segment.window, terms(flow, end).granted_scale);
-            change(field!(mine, told), |told| {
-                told::tell(told, segment.ack, window)
-            });
+            change(field!(mine, told), |told| told::tell(told, ack, window));
             NEXT
         }
     }

@@ -92,7 +92,7 @@ pub struct Terms {
     pub announced_scale: u8,
     /// Shift of the windows that the proxy's socket announced to it.
     pub granted_scale: u8,
-    /// [`TERMS_V6`], [`TERMS_TIMESTAMPS`], [`TERMS_NO_ECN`].
+    /// [`TERMS_V6`], [`TERMS_TIMESTAMPS`], [`TERMS_NO_ECN`], [`TERMS_MORTAL`].
     pub flags: u8,
     /// Zero.
     pub reserved: u8,
@@ -104,6 +104,8 @@ pub const TERMS_V6: u8 = 1;
 pub const TERMS_TIMESTAMPS: u8 = 2;
 /// Marks of congestion mean nothing to the other connection: they are taken off.
 pub const TERMS_NO_ECN: u8 = 4;
+/// The flow ends with the process that has its sockets.
+pub const TERMS_MORTAL: u8 = 8;
 
 /// What is known of the segments of one end. Pairs of 32-bit values share a word, so that they
 /// change together.
@@ -137,6 +139,8 @@ pub const FIN_SEEN: u32 = 1;
 pub const FIN_ACKED: u32 = 2;
 /// The far host has reset the connection.
 pub const RESET: u32 = 4;
+/// The FIN's checksum was right: it is where it says.
+pub const FIN_SURE: u32 = 16;
 /// It echoes time stamps of the other end: echoes need no floor any more.
 pub const ECHOES: u32 = 8;
 
@@ -154,8 +158,11 @@ pub struct Flow {
     pub owner: u64,
     /// Wall clock of its promotion, ns since 1970.
     pub since: u64,
+    /// By end: up to where its payload is acknowledged by segments whose checksum was right. Only as
+    /// long as local sockets still speak.
+    pub sure: [u64; 2],
     /// Zero.
-    pub reserved: [u64; 7],
+    pub reserved: [u64; 5],
 }
 
 /// What the programs tell the daemon.

@@ -46,9 +46,9 @@ pub enum Way {
     Local,
     /// Translated, to the other end; nothing to the local stack.
     Relay,
-    /// Both: the local socket gets all of it but a FIN.
+    /// To the local socket, all of it but a FIN; from there its payload goes on.
     Whole,
-    /// Both: the local socket gets only what it says about its own data.
+    /// Translated, to the other end; the local socket gets what it says about its own data.
     News,
     /// Nowhere.
     Drop,
@@ -88,12 +88,12 @@ pub fn decide(word: u64, granted: u32, segment: &Segment) -> Decision {
             phase: join(number, extended),
         },
         Phase::Both if segment.flags & (SYN | RST) != 0 => keep(Way::Relay),
-        Phase::Both if segment.payload > 0 && after(given, segment.seq) && !after(end, granted) => {
-            Decision {
-                way: Way::Whole,
-                phase: join(number, extended),
-            }
-        }
+        // Translated, it would carry a time stamp that is ahead of those of what the other socket still
+        // owes from there on.
+        Phase::Both if after(given, segment.seq) => Decision {
+            way: Way::Whole,
+            phase: join(number, extended),
+        },
         Phase::Both => keep(Way::News),
         Phase::Settled => keep(Way::Relay),
         Phase::Linger if segment.flags & (SYN | ACK) == SYN => Decision {
@@ -122,15 +122,18 @@ pub enum Sending {
 }
 
 /// Decides about a segment with `flags` that the local stack sends while the phase is `word`'s.
+/// `mortal`: the flow ends with the process that has its sockets.
 #[inline(always)]
 #[must_use]
-pub fn decide_sending(word: u64, flags: u8) -> Sending {
+pub fn decide_sending(word: u64, mortal: bool, flags: u8) -> Sending {
     match Phase::of(split(word).0) {
         Phase::Track | Phase::Armed => Sending::Pass,
         // Answers to segments without a socket carry no ACK and are right as they are.
         Phase::Both | Phase::Over if flags & (RST | ACK) == RST | ACK => Sending::Reset,
         Phase::Both if flags & FIN != 0 => Sending::Drop,
         Phase::Both => Sending::Patch,
+        // Asleep, they only reset when their process dies.
+        Phase::Settled if mortal && flags & (RST | ACK) == RST | ACK => Sending::Reset,
         Phase::Settled => Sending::Drop,
         Phase::Linger if flags & (SYN | ACK) == SYN => Sending::Evict,
         Phase::Linger => Sending::Drop,
@@ -170,7 +173,7 @@ mod tests {
             // Straddles: all of it is the local socket's too.
             (segment(140, 20, ACK), Way::Whole, 160),
             (segment(150, 10, ACK), Way::News, 150),
-            (segment(140, 0, ACK), Way::News, 150),
+            (segment(140, 0, ACK), Way::Whole, 150),
             (segment(150, 0, ACK | FIN), Way::News, 150),
             (segment(150, 0, RST), Way::Relay, 150),
         ];
@@ -186,7 +189,7 @@ mod tests {
         assert_eq!(decide(word, 149, &segment(100, 50, ACK)).phase, word);
         let word = join(Phase::Both as u32, 100);
         let beyond = decide(word, 149, &segment(90, 60, ACK));
-        assert_eq!((beyond.way, beyond.phase), (Way::News, word));
+        assert_eq!((beyond.way, beyond.phase), (Way::Whole, word));
     }
 
     #[test]
@@ -208,22 +211,24 @@ mod tests {
             decide(word, 1000, &segment(9, 0, FIN | ACK)).way,
             Way::Relay
         );
-        assert_eq!(decide_sending(word, SYN), Sending::Evict);
-        assert_eq!(decide_sending(word, SYN | ACK), Sending::Drop);
+        assert_eq!(decide_sending(word, false, SYN), Sending::Evict);
+        assert_eq!(decide_sending(word, false, SYN | ACK), Sending::Drop);
     }
 
     #[test]
     fn sleeping_sockets_are_silent_and_dying_ones_loud() {
         let settled = join(Phase::Settled as u32, 0);
         for flags in [ACK, FIN | ACK, RST | ACK, RST, SYN] {
-            assert_eq!(decide_sending(settled, flags), Sending::Drop);
+            assert_eq!(decide_sending(settled, false, flags), Sending::Drop);
         }
         for phase in [Phase::Both, Phase::Over] {
             let word = join(phase as u32, 0);
-            assert_eq!(decide_sending(word, RST | ACK), Sending::Reset);
+            assert_eq!(decide_sending(word, false, RST | ACK), Sending::Reset);
         }
+        assert_eq!(decide_sending(settled, true, RST | ACK), Sending::Reset);
+        assert_eq!(decide_sending(settled, true, FIN | ACK), Sending::Drop);
         let both = join(Phase::Both as u32, 0);
-        assert_eq!(decide_sending(both, FIN | ACK), Sending::Drop);
-        assert_eq!(decide_sending(both, ACK), Sending::Patch);
+        assert_eq!(decide_sending(both, false, FIN | ACK), Sending::Drop);
+        assert_eq!(decide_sending(both, false, ACK), Sending::Patch);
     }
 }

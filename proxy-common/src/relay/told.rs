@@ -1,7 +1,7 @@
 //! What a far host has been told, and what its segments may claim.
 
 use super::segment::{FIN, RST, SYN, Segment};
-use super::{FIN_ACKED, FIN_SEEN, Half, after, join, split};
+use super::{FIN_ACKED, FIN_SEEN, FIN_SURE, Half, after, join, split};
 
 /// `told` after the far host has been told `ack` and a window of `window` bytes from there.
 ///
@@ -41,6 +41,16 @@ pub fn sent(seen: u64, end: u32) -> u64 {
     join(if after(end, sent) { end } else { sent }, last)
 }
 
+/// Whether a segment of the far host can be meant: it starts no further than that may send, and ends
+/// no earlier than what it knows to have arrived. Others say nothing that is believed.
+#[inline(always)]
+#[must_use]
+pub fn is_in_window(told: u64, segment: &Segment) -> bool {
+    let (granted, acked) = split(told);
+    let marks = u32::from(segment.flags & FIN != 0);
+    !after(segment.seq, granted) && !after(acked, segment.end().wrapping_add(marks))
+}
+
 /// Whether the far host of the end with these words may acknowledge `ack` of the other end, whose
 /// payload ends at `last`: nothing that was never sent; its FIN counts one.
 #[inline(always)]
@@ -49,17 +59,29 @@ pub fn may_acknowledge(ack: u32, last: u32) -> bool {
     !after(ack, last.wrapping_add(1))
 }
 
-/// The FIN word after a segment: a FIN counts only where it can be meant, at the end of what the
-/// far host has sent.
+/// The FIN word after a segment whose checksum is known to be right if `intact`.
+///
+/// One that is not may be anything with a flipped bit: its FIN counts where it can be meant, not before
+/// the end of what was seen, and no longer than until payload comes from behind it.
 #[inline(always)]
 #[must_use]
-pub fn finish(fin: u64, seen: u64, segment: &Segment) -> u64 {
-    let (flags, _) = split(fin);
-    let end = segment.seq.wrapping_add(segment.payload);
-    if segment.flags & FIN == 0 || flags & FIN_SEEN != 0 || end != split(seen).1 {
+pub fn finish(fin: u64, seen: u64, segment: &Segment, intact: bool) -> u64 {
+    let (flags, place) = split(fin);
+    let end = segment.end();
+    let known = flags & FIN_SEEN != 0;
+    if segment.flags & FIN == 0 {
+        let is_behind = segment.payload > 0 && !after(place, end);
+        return if known && flags & FIN_SURE == 0 && is_behind {
+            join(flags & !(FIN_SEEN | FIN_ACKED), 0)
+        } else {
+            fin
+        };
+    }
+    if known && (flags & FIN_SURE != 0 || !intact) || !intact && after(split(seen).1, end) {
         return fin;
     }
-    join(flags | FIN_SEEN, end.wrapping_add(1))
+    let sure = if intact { FIN_SURE } else { 0 };
+    join(flags & !FIN_ACKED | FIN_SEEN | sure, end.wrapping_add(1))
 }
 
 /// The FIN word after its sender has been told `acked`.
@@ -129,13 +151,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_out_of_the_window_says_nothing() {
+        let told = join(1000, 100);
+        for (seq, payload, flags, believed) in [
+            (100, 0, ACK, true),
+            (50, 50, ACK, true),
+            (50, 49, ACK, false),
+            (50, 49, ACK | FIN, true),
+            (1000, 0, ACK, true),
+            (1001, 0, ACK, false),
+            (0x8000_0000, 0, ACK, false),
+        ] {
+            let is_in = is_in_window(told, &segment(seq, payload, flags));
+            assert_eq!(is_in, believed, "{seq}+{payload}");
+        }
+    }
+
+    #[test]
     fn a_fin_counts_where_the_payload_ends() {
         let seen = join(0, 500);
+        let fin = segment(400, 100, FIN | ACK);
+        let here = join(FIN_SEEN, 501);
+        assert_eq!(finish(0, seen, &fin, false), here);
+        // Before what was seen it cannot be, unless it is sure.
+        let early = segment(400, 0, FIN | ACK);
+        assert_eq!(finish(0, seen, &early, false), 0);
+        let sure = join(FIN_SEEN | FIN_SURE, 401);
+        assert_eq!(finish(0, seen, &early, true), sure);
+        assert_eq!(finish(here, seen, &early, true), sure);
+        // What comes from behind it shows that it was none.
+        let more = segment(500, 1, ACK);
+        assert_eq!(finish(here, seen, &more, false), 0);
+        assert_eq!(finish(sure, seen, &more, false), sure);
+        // Overtaken by it, the last payload is still to come.
+        let overtook = finish(0, seen, &segment(600, 0, FIN | ACK), true);
         assert_eq!(
-            finish(0, seen, &segment(400, 100, FIN | ACK)),
-            join(FIN_SEEN, 501)
+            finish(overtook, seen, &segment(500, 100, ACK), false),
+            overtook
         );
-        assert_eq!(finish(0, seen, &segment(501, 0, FIN | ACK)), 0);
         let fin = join(FIN_SEEN, 501);
         assert_eq!(finished(fin, 500), fin);
         assert_eq!(finished(fin, 501), join(FIN_SEEN | FIN_ACKED, 501));

@@ -64,6 +64,8 @@ pub enum Why {
     Refused,
     /// The flow moved too fast to be handed over at a clean point.
     Busy,
+    /// It ended before it could be handed over.
+    Early,
     /// No interface leads to one side.
     NoRoute,
     /// Another daemon had it before, and has relayed it.
@@ -84,6 +86,7 @@ impl Why {
             Self::NotEstablished => "not-established",
             Self::Refused => "refused",
             Self::Busy => "busy",
+            Self::Early => "early",
             Self::NoRoute => "no-route",
             Self::Adopted => "adopted",
             Self::Relay(refusal) => refusal.name(),
@@ -288,6 +291,8 @@ pub struct FlowRecord {
     pub client: Endpoint,
     /// The frontend's name.
     pub frontend: Arc<str>,
+    /// Whether the address that its client came to speaks TLS.
+    pub secure: bool,
     /// The backend's name, once chosen.
     pub backend: OnceCell<Arc<str>>,
     /// The server's name, once chosen.

@@ -76,14 +76,15 @@ enum Wanted {
 #[derive(Debug)]
 struct DataPhase {
     setup: Setup,
+    // An engine's part is dropped before the sockets: it says what becomes of them.
+    mover: Mover,
+    /// It is on its way to the relay, while user space goes on.
+    relay: Option<Box<RelayFlow>>,
     connections: [Connection; 2],
     channels: [Channel; 2],
     record: Rc<FlowRecord>,
-    mover: Mover,
     /// The engine that the flow still wants; `None` once it is there or will never be.
     wanted: Option<Wanted>,
-    /// It is on its way to the relay, while user space goes on.
-    relay: Option<Box<RelayFlow>>,
     attempts: u32,
     untouched: bool,
     /// A connection was lost to a failed registration: the flow cannot go on.
@@ -226,8 +227,10 @@ impl DataPhase {
         if ended.is_ready() {
             return ended;
         }
-        if self.relay.is_some() && self.advance_relay(cx).is_err() {
-            return Poll::Ready(Termination::INTERNAL);
+        if self.relay.is_some()
+            && let Err(termination) = self.advance_relay(cx)
+        {
+            return Poll::Ready(termination);
         }
         let promoted = self.is_due() && self.promote(cx, false);
         if let Some((side, error)) = self.lost.take() {
@@ -425,16 +428,14 @@ impl DataPhase {
         }
     }
 
-    /// Has the relay look at the flow, at a moment when user space holds nothing of it.
+    /// Has the relay look at the flow.
     fn enrol_in_relay(&mut self, engine: &Arc<relay::engine::Engine>) {
         if self.channels.iter().any(|c| !c.flags().is_empty()) {
             self.wanted = None;
             return;
         }
-        if self.channels.iter().any(|c| c.held() > 0) {
-            return;
-        }
-        match RelayFlow::enrol(engine, &self.connections) {
+        let held = [self.channels[0].held(), self.channels[1].held()];
+        match RelayFlow::enrol(engine, &self.connections, held) {
             Ok(flow) => {
                 self.wanted = None;
                 self.relay = Some(Box::new(flow));
@@ -450,7 +451,7 @@ impl DataPhase {
     }
 
     /// Takes a flow that is on its way to the relay further.
-    fn advance_relay(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    fn advance_relay(&mut self, cx: &mut Context<'_>) -> Result<(), Termination> {
         let Some(flow) = &mut self.relay else {
             return Ok(());
         };
@@ -458,18 +459,35 @@ impl DataPhase {
         if ended && flow.is_open() {
             // Ends are relayed, and never told to the sockets: what is this?
             tracing::warn!(flow = self.record.id, "a relayed flow's socket has ended");
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(Termination::INTERNAL);
         }
         let progress = if ended {
             Progress::Gone
         } else {
-            flow.advance(&self.connections, &self.record, cx)?
+            match flow.advance(&self.connections, &self.record, cx) {
+                Ok(progress) => progress,
+                Err(error) => {
+                    tracing::warn!(flow = self.record.id, %error, "a flow was given up");
+                    return Err(Termination::INTERNAL);
+                }
+            }
         };
         match progress {
             Progress::Waiting => {}
+            Progress::Reset(side) => {
+                note_failure(
+                    &self.record,
+                    &mut self.connections,
+                    side,
+                    Layer::Socket,
+                    Reason::PeerReset,
+                );
+                return Err(reset_by(side));
+            }
             Progress::Gone => {
                 if let Some(flow) = self.relay.take() {
                     flow.withdraw();
+                    self.stay(Why::Early);
                 }
             }
             Progress::Settled => {
@@ -603,6 +621,13 @@ impl DataPhase {
             let [client, server] = self.connections.each_ref().map(Connection::condition);
             tracing::debug!(flow = self.record.id, ?termination, %client, %server, "a flow was cut");
         }
+        let is_early = match &self.relay {
+            Some(flow) => !flow.is_open(),
+            None => matches!(self.wanted, Some(Wanted::Relay(_))) && self.is_due(),
+        };
+        if is_early && self.record.why.get().is_none() {
+            self.record.why.set(Some(Why::Early));
+        }
         let (redirected, mut relayed) = match self.mover {
             Mover::User => (None, self.relay),
             Mover::Redirect(flow) => (Some(flow), None),
@@ -615,7 +640,7 @@ impl DataPhase {
             flow.leave();
             return;
         }
-        let has_ended = relayed.as_ref().is_some_and(|flow| flow.conclude());
+        let has_ended = relayed.as_mut().is_some_and(|flow| flow.conclude());
         let [client, server] = self.connections;
         if has_ended {
             // Both ends know, from one another.

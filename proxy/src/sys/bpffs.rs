@@ -17,7 +17,7 @@ pub fn is_bpffs(path: &Path) -> io::Result<bool> {
     let mut found: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: `path` ends with a NUL, `found` is writable.
     check(unsafe { libc::statfs(path.as_ptr(), &raw mut found) })?;
-    Ok(i64::from(found.f_type) == i64::from(libc::BPF_FS_MAGIC))
+    Ok(found.f_type == libc::BPF_FS_MAGIC)
 }
 
 /// Mounts a BPF file system at `path`.

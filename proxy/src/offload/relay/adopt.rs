@@ -402,6 +402,7 @@ impl Adopter {
             kill: Default::default(),
             log_level: Default::default(),
             heard: Default::default(),
+            secure: Default::default(),
             logged: Default::default(),
             notes: std::cell::RefCell::new(Some(Box::new(notes))),
             why: std::cell::Cell::new(Some(Why::Adopted)),

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 use underpass_common::relay::{
-    Flow, Half, Key, Phase, TERMS_NO_ECN, TERMS_TIMESTAMPS, TERMS_V6, Terms, after, join,
+    Flow, Half, Key, Phase, TERMS_MORTAL, TERMS_NO_ECN, TERMS_TIMESTAMPS, TERMS_V6, Terms, after,
+    join,
 };
 
 use super::adopt::describe;
@@ -26,11 +27,15 @@ use crate::observe::record::{FlowRecord, KernelCounter, Path, Why};
 use crate::sys::tcp::{self, Info};
 use crate::sys::{process, repair, socket};
 
-/// What a relayed time stamp is ahead of those that the proxy's own socket still sends, in units of
-/// the sender's clock (mostly milliseconds). A segment whose stamp is older than what its receiver
-/// has seen is thrown away: relayed ones must never be the older ones, and of the sockets' own the
-/// receiver needs none any more once it has taken relayed ones.
-const AHEAD: u32 = 1 << 16;
+/// What a relayed time stamp is ahead of the one that the proxy's own socket would send at that moment,
+/// in units of the sender's clock (mostly milliseconds). A receiver throws away what is stamped older
+/// than what it has seen: relayed segments must not be the older ones by the tick of a clock, and what
+/// the socket still has to repeat comes much later than this.
+const AHEAD: u32 = 8;
+
+/// Longest time since an end's last segment for which its clock is taken to have gone on in
+/// milliseconds. Some clocks are slower, and the error would grow with the time.
+const MOST_SILENCE: Duration = Duration::from_secs(1);
 
 /// First and longest pause between looks at sockets that still have to bring something to its end.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(256));
@@ -47,6 +52,8 @@ pub enum Progress {
     Settled,
     /// It ended before it could be relayed: user space has it.
     Gone,
+    /// This side has reset it.
+    Reset(Side),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +68,8 @@ enum Stage {
 struct Base {
     /// Next sequence number that it expects, less the payload bytes that it has received.
     expected: u32,
-    /// Payload bytes received and read.
-    read: u64,
+    /// Payload bytes received that have been written to the other socket.
+    passed: u64,
     /// Payload bytes written.
     written: u64,
     /// Number of the next byte that is written, less the payload bytes written.
@@ -85,6 +92,8 @@ pub struct RelayFlow {
     timer: Option<Pin<Box<Sleep>>>,
     /// Ends of what the sockets had been given when segments were first relayed.
     given: [u32; 2],
+    /// What becomes of its records has been said.
+    concluded: bool,
 }
 
 /// One end as it is read from its socket.
@@ -95,15 +104,23 @@ struct End {
 }
 
 impl RelayFlow {
-    /// Has the programs look at a flow of which user space holds nothing.
+    /// Has the programs look at a flow. `held` is what user space has read of each direction and not
+    /// written yet, bytes.
     ///
     /// # Errors
     /// Why it cannot be relayed; it is as it was.
-    pub fn enrol(engine: &Arc<Engine>, connections: &[Connection; 2]) -> Result<Self, Refusal> {
+    pub fn enrol(
+        engine: &Arc<Engine>,
+        connections: &[Connection; 2],
+        held: [usize; 2],
+    ) -> Result<Self, Refusal> {
         if !engine.has_room() {
             return Err(Refusal::new(Why::Full, "the relay's table is full"));
         }
-        let ends = [read(&connections[0])?, read(&connections[1])?];
+        let ends = [
+            read(&connections[0], held[0])?,
+            read(&connections[1], held[1])?,
+        ];
         let agreed = eligible::check(&ends[0].facts, &ends[1].facts)
             .map_err(|refusal| Refusal::new(Why::Relay(refusal), refusal.to_string()))?;
         let mut flow = Flow::default();
@@ -121,7 +138,7 @@ impl RelayFlow {
                     error,
                 })?;
             let inet = address(remote.ip());
-            let mut flags = 0;
+            let mut flags = TERMS_MORTAL;
             if agreed.ipv6 {
                 flags |= TERMS_V6;
             }
@@ -131,14 +148,17 @@ impl RelayFlow {
             if agreed.clear_ecn {
                 flags |= TERMS_NO_ECN;
             }
-            let unread = (info.received - ends[end].base.read) as u32;
-            let read_up_to = ends[end].sequences.received.wrapping_sub(unread);
+            // What the other socket's next byte is to this one's stream.
+            let written_up_to = ends[end]
+                .base
+                .expected
+                .wrapping_add(ends[end].base.passed as u32);
             flow.terms[end] = Terms {
                 remote: inet,
                 local: address(local.ip()),
                 ports: underpass_common::relay::ports(local.port(), remote.port()),
                 interface: route.interface,
-                shift: other.sequences.write.wrapping_sub(read_up_to),
+                shift: other.sequences.write.wrapping_sub(written_up_to),
                 clock: 0,
                 oldest_echo: 0,
                 announced_scale: if info.wscale { info.snd_wscale } else { 0 },
@@ -169,6 +189,7 @@ impl RelayFlow {
             looks: 0,
             timer: None,
             given: [0; 2],
+            concluded: false,
         })
     }
 
@@ -196,6 +217,10 @@ impl RelayFlow {
                 Progress::Settled => {}
                 other => return Ok(other),
             }
+        }
+        self.engine.slots.register(self.slot, cx.waker());
+        if let Some(side) = self.reset_by() {
+            return Ok(Progress::Reset(side));
         }
         if let Some(timer) = &mut self.timer
             && timer.as_mut().poll(cx).is_pending()
@@ -230,26 +255,41 @@ impl RelayFlow {
                 return Ok(Progress::Waiting);
             };
             let last = [first, second];
+            let silent = self.last_active(Instant::now()).map(|at| at.elapsed());
             for end in 0..2 {
                 let own = repair::timestamp(connections[1 - end].fd())?;
-                self.terms[end].clock = own.wrapping_add(AHEAD).wrapping_sub(last[end]);
+                let since = if silent[end] <= MOST_SILENCE {
+                    silent[end].as_millis() as u32
+                } else {
+                    0
+                };
+                let now = last[end].wrapping_add(since);
+                self.terms[end].clock = own.wrapping_add(AHEAD).wrapping_sub(now);
                 self.terms[end].oldest_echo = last[end];
             }
         }
-        for end in 0..2 {
-            let info = tcp::info(connections[end].fd())?;
+        let infos = [
+            tcp::info(connections[0].fd())?,
+            tcp::info(connections[1].fd())?,
+        ];
+        // Where both far hosts have sent more than the other one has room for, each would refuse what
+        // the other says of the room that it has: the sockets have to catch up first.
+        if (0..2).all(|end| self.overruns(end, &infos[1 - end])) {
+            return Ok(Progress::Waiting);
+        }
+        for (end, info) in infos.iter().enumerate() {
             if info.state != tcp::ESTABLISHED {
                 return Ok(Progress::Gone);
             }
             let base = &self.bases[end];
-            let expects = base.expects(&info);
+            let expects = base.expects(info);
             if info.rcv_ooopack != Some(0) && after(base.edge, expects) {
                 return Ok(Progress::Waiting);
             }
             // Between the reading of the sockets and the first look of the programs, segments may have
             // passed.
             let edge = expects.wrapping_add(info.rcv_wnd.unwrap_or(0));
-            records.raise(self.slot, end, expects, edge, base.sent(&info));
+            records.raise(self.slot, end, expects, edge, base.sent(info));
         }
         for end in 0..2 {
             records.write_terms(self.slot, end, &self.terms[end]);
@@ -272,6 +312,21 @@ impl RelayFlow {
         Ok(Progress::Settled)
     }
 
+    /// Whether the far host of this end has sent more than that of the other one takes now, which is
+    /// what `target`, the socket facing it, says.
+    fn overruns(&self, end: usize, target: &Info) -> bool {
+        let records = &self.engine.records;
+        let sent = records
+            .seen(self.slot, end)
+            .wrapping_add(self.terms[end].shift);
+        let room = target.snd_wnd.unwrap_or(u32::MAX >> 2);
+        let edge = self.bases[1 - end]
+            .writes
+            .wrapping_add(target.acked as u32)
+            .wrapping_add(room);
+        after(sent, edge)
+    }
+
     /// Puts the sockets to sleep, if both have brought to its end what they had taken.
     fn settle(&self, connections: &[Connection; 2], record: &FlowRecord) -> io::Result<bool> {
         let infos = [
@@ -283,7 +338,7 @@ impl RelayFlow {
             let (from, to) = (&infos[end], &infos[1 - end]);
             let (base, target) = (&self.bases[end], &self.bases[1 - end]);
             let is_out = to.not_sent == 0 && to.unacked == 0;
-            let is_written = to.written - target.written == from.received - base.read;
+            let is_written = to.written - target.written == from.received - base.passed;
             if !is_out || !is_written || after(given[end], base.expects(from)) {
                 return Ok(false);
             }
@@ -307,12 +362,10 @@ impl RelayFlow {
     /// directions have ended in order.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Side>> {
         self.engine.slots.register(self.slot, cx.waker());
-        let records = &self.engine.records;
-        for side in Side::BOTH {
-            if records.was_reset(self.slot, side.index()) {
-                return Poll::Ready(Some(side));
-            }
+        if let Some(side) = self.reset_by() {
+            return Poll::Ready(Some(side));
         }
+        let records = &self.engine.records;
         if (0..2).all(|end| records.is_done(self.slot, end)) {
             return Poll::Ready(None);
         }
@@ -328,6 +381,12 @@ impl RelayFlow {
     /// Leaves it to another daemon. Call when its sockets are closed, without a packet.
     pub fn leave(self) {
         self.engine.leave(self.slot);
+    }
+
+    /// The side whose far host has reset the flow.
+    fn reset_by(&self) -> Option<Side> {
+        let was_reset = |side: &Side| self.engine.records.was_reset(self.slot, side.index());
+        Side::BOTH.into_iter().find(was_reset)
     }
 
     /// Whether the far host of this end has sent its FIN.
@@ -351,7 +410,8 @@ impl RelayFlow {
     /// without a packet; what the ends may repeat is still relayed. False: the stack has it again, and
     /// closing them tells both ends, with numbers that they accept even if segments were relayed.
     #[must_use]
-    pub fn conclude(&self) -> bool {
+    pub fn conclude(&mut self) -> bool {
+        self.concluded = true;
         let records = &self.engine.records;
         let has_ended = self.stage == Stage::Settled
             && ((0..2).all(|end| records.is_done(self.slot, end))
@@ -365,7 +425,8 @@ impl RelayFlow {
     }
 
     /// Nothing was relayed, and nothing will be.
-    pub fn withdraw(self) {
+    pub fn withdraw(mut self) {
+        self.concluded = true;
         self.engine.records.abandon(self.slot);
         self.engine.release(self.slot, self.keys, false);
     }
@@ -374,6 +435,17 @@ impl RelayFlow {
     pub fn release(self) {
         let lingers = self.engine.records.phase(self.slot, 0).0 == Phase::Linger;
         self.engine.release(self.slot, self.keys, lingers);
+    }
+}
+
+impl Drop for RelayFlow {
+    fn drop(&mut self) {
+        // The process stops: its sockets, which are closed next, are to be heard, unless the flow goes
+        // on without them.
+        let goes_on = self.stage == Stage::Settled && self.engine.outlives();
+        if !self.concluded && !goes_on {
+            self.engine.records.abandon(self.slot);
+        }
     }
 }
 
@@ -392,7 +464,7 @@ impl Base {
 }
 
 /// Reads a socket, whose peer may be sending: all of it belongs to one moment.
-fn read(connection: &Connection) -> Result<End, Refusal> {
+fn read(connection: &Connection, held: usize) -> Result<End, Refusal> {
     let io = |error| Refusal {
         why: Why::Refused,
         error,
@@ -412,7 +484,7 @@ fn read(connection: &Connection) -> Result<End, Refusal> {
         return Ok(End {
             base: Base {
                 expected: sequences.received.wrapping_sub(info.received as u32),
-                read: info.received - u64::from(unread),
+                passed: info.received - u64::from(unread) - held as u64,
                 written: info.written,
                 writes: sequences.write.wrapping_sub(info.written as u32),
                 edge: sequences

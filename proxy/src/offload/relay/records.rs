@@ -81,6 +81,12 @@ impl Records {
         self.half(slot, end, offset_of!(Half, bytes))
     }
 
+    /// End of the payload that the end has sent, as far as was seen.
+    #[must_use]
+    pub fn seen(&self, slot: u32, end: usize) -> u32 {
+        split(self.half(slot, end, offset_of!(Half, seen))).1
+    }
+
     /// Packets of the end that were relayed.
     #[must_use]
     pub fn packets(&self, slot: u32, end: usize) -> u64 {
@@ -137,6 +143,7 @@ impl Records {
             let (number, given) = split(word);
             join(number, later(expected, given))
         });
+        self.store(slot, offset_of!(Flow, sure) + end * 8, u64::from(expected));
         self.change(slot, end, offset_of!(Half, told), |word| {
             let (granted, acked) = split(word);
             join(later(edge, granted), later(expected, acked))
@@ -277,7 +284,7 @@ fn words_of(flow: &Flow) -> impl Iterator<Item = u64> {
             put(&word.to_ne_bytes());
         }
     }
-    for word in [flow.id, flow.owner, flow.since] {
+    for word in [flow.id, flow.owner, flow.since, flow.sure[0], flow.sure[1]] {
         put(&word.to_ne_bytes());
     }
     (0..bytes.len() / 8).map(move |at| {
