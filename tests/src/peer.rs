@@ -206,8 +206,12 @@ impl Peer {
     /// When the stream ends before, or nothing comes for as long as a peer waits.
     pub fn read(&self, count: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; count];
-        (&self.socket).read_exact(&mut bytes)?;
-        Ok(bytes)
+        match (&self.socket).read_exact(&mut bytes) {
+            Err(error) if self.stillborn && error.kind() == ErrorKind::UnexpectedEof => {
+                Err(ErrorKind::ConnectionReset.into())
+            }
+            other => other.map(|()| bytes),
+        }
     }
 
     /// Receives to the end of the stream, whatever comes.
