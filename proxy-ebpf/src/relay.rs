@@ -47,7 +47,7 @@ static RELAY_EVENTS_LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE
 #[map]
 static RELAY_DETAILS: Array<Details> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// `skb->tc_index` of a frame between its translation and its leaving.
+/// `skb->tc_index` of a frame that was translated.
 const RELAYED: u32 = 0x7570;
 
 const BPF_F_NO_PREALLOC: u32 = 1;
@@ -163,8 +163,8 @@ pub fn underpass_relay_out(ctx: TcContext) -> i32 {
     // on this machine.
     // SAFETY: the context is the one the kernel gave this program.
     let (socket, index) = unsafe { ((*ctx.skb.skb).__bindgen_anon_2.sk, (*ctx.skb.skb).tc_index) };
+    // It stays, for the programs of another daemon that come next.
     if index == RELAYED {
-        set_index(&ctx, 0);
         return NEXT;
     }
     if socket.is_null() {
@@ -242,13 +242,6 @@ fn load_at<const N: usize>(ctx: &TcContext, at: usize, to: &mut [u32; N]) -> Opt
         )
     };
     (done == 0).then_some(())
-}
-
-/// Sets `skb->tc_index`.
-#[inline(always)]
-fn set_index(ctx: &TcContext, index: u32) {
-    // SAFETY: the context is the one the kernel gave this program, which may write this field.
-    unsafe { ptr::write_volatile(&raw mut (*ctx.skb.skb).tc_index, index) };
 }
 
 /// The flow of a key, with its slot and the end.
@@ -785,7 +778,8 @@ fn relay(ctx: &TcContext, packet: &mut Packet, flow: *mut Flow, end: usize) -> i
         return DROP;
     }
     add(field!(mine, packets), 1);
-    set_index(ctx, RELAYED);
+    // SAFETY: the context is the one the kernel gave this program, which may write this field.
+    unsafe { ptr::write_volatile(&raw mut (*ctx.skb.skb).tc_index, RELAYED) };
     // SAFETY: no parameters: the route to the new destination says whom it goes to.
     unsafe { bpf_redirect_neigh(to.interface, ptr::null_mut(), 0, 0) as i32 }
 }
@@ -832,7 +826,7 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, flow: *mut Flow, end: usize) ->
     let mine = half(flow, end);
     let segment = packet.segment;
     let word = load(field!(mine, phase));
-    let mortal = terms(flow, end).flags & TERMS_MORTAL != 0;
+    let mortal = terms(flow, 0).flags & TERMS_MORTAL != 0;
     match phase::decide_sending(word, mortal, segment.flags) {
         Sending::Drop => DROP,
         Sending::Evict => {

@@ -142,6 +142,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         let _context = runtime.enter();
         Signals::new().context("installing signal handlers")?
     };
+    let adopter = adopt::begin(&shared, &logger);
     let threads = start_workers(&shared, listening, &logger, &drain, &requests)?;
     let operator = Operator::new(shared.clone(), logger.clone(), requests.clone());
     let admin = admin::start(operator, api, drain.clone()).context("starting the admin thread")?;
@@ -151,7 +152,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         logger.text(&logs, LEVEL_NOTICE, text);
     }
     tell_predecessors(options);
-    runtime.spawn(adopt::run(shared.clone(), logger.clone()));
+    runtime.spawn(adopt::run(adopter, shared.clone(), logger.clone()));
     let outcome = runtime.block_on(supervise(
         signals, &control, &requests, &shared, contexts, guards, threads,
     ));

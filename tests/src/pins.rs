@@ -10,8 +10,8 @@ use anyhow::{Context, Result, ensure};
 
 const BPFFS: &str = "/sys/fs/bpf";
 
-/// The layout of records that is read here.
-const LAYOUT: &str = "v1";
+/// The map with the flows' records.
+const RECORDS: &str = "RELAY_FLOWS";
 
 /// Where the phase of each end stands in a flow's record: the high half of a word.
 const PHASES: [usize; 2] = [116, 180];
@@ -39,23 +39,44 @@ impl PinDirectory {
         &self.0
     }
 
+    /// The directory of the records that daemons of today keep, once there is one.
+    ///
+    /// # Errors
+    /// When it cannot be looked for.
+    pub fn home(&self) -> Result<Option<PathBuf>> {
+        if !self.0.exists() {
+            return Ok(None);
+        }
+        for entry in fs::read_dir(&self.0)? {
+            let path = entry?.path();
+            if path.join(RECORDS).exists() && path != self.stranger() {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes what is pinned look like another version's.
+    ///
+    /// # Errors
+    /// When nothing is pinned.
+    pub fn estrange(&self) -> Result<PathBuf> {
+        let home = self.home()?.context("nothing is pinned")?;
+        fs::rename(&home, self.stranger())?;
+        Ok(self.stranger())
+    }
+
+    fn stranger(&self) -> PathBuf {
+        self.0.join("v999")
+    }
+
     /// How many relayed flows have sleeping sockets.
     ///
     /// # Errors
     /// When the pinned records cannot be read.
     pub fn settled(&self) -> Result<usize> {
-        let map = self.0.join(LAYOUT).join("RELAY_FLOWS");
-        let out = Command::new("bpftool")
-            .args(["-j", "map", "dump", "pinned"])
-            .arg(&map)
-            .output()
-            .context("run bpftool")?;
-        ensure!(
-            out.status.success(),
-            "bpftool: {}",
-            String::from_utf8_lossy(&out.stdout)
-        );
-        let entries: Vec<serde_json::Value> = serde_json::from_slice(&out.stdout)?;
+        let home = self.home()?.context("nothing is pinned")?;
+        let entries = dump(&home.join(RECORDS))?;
         let is_settled = |entry: &&serde_json::Value| {
             PHASES.iter().all(|&at| {
                 let byte = entry["value"][at].as_str().unwrap_or_default();
@@ -77,6 +98,21 @@ impl Drop for PinDirectory {
         // The next process sweeps what is left.
         let _ = remove(&self.0);
     }
+}
+
+/// The entries of a pinned map.
+fn dump(map: &Path) -> Result<Vec<serde_json::Value>> {
+    let out = Command::new("bpftool")
+        .args(["-j", "map", "dump", "pinned"])
+        .arg(map)
+        .output()
+        .context("run bpftool")?;
+    ensure!(
+        out.status.success(),
+        "bpftool: {}",
+        String::from_utf8_lossy(&out.stdout)
+    );
+    Ok(serde_json::from_slice(&out.stdout)?)
 }
 
 fn remove(directory: &Path) -> io::Result<()> {

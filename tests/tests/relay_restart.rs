@@ -1,20 +1,20 @@
 //! Relayed flows outlive the daemon: its death, its end, its successor, its next version.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener};
 use std::path::Path as FilePath;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use underpass_tests::daemon::{BOUND, Daemon, Launch, binary};
-use underpass_tests::netns::{Layout, Topology};
+use underpass_tests::netns::{Addresses, Layout, Topology};
 use underpass_tests::pattern::Pattern;
-use underpass_tests::peer::{Buffers, End, Peer};
+use underpass_tests::peer::{Buffers, End, Peer, Segments};
 use underpass_tests::pins::PinDirectory;
 use underpass_tests::process::{Output, eventually};
 use underpass_tests::record::Record;
-use underpass_tests::rig::{Config, PROXY_PORT, Path, SERVER_PORT};
+use underpass_tests::rig::{Config, PROXY_PORT, Path, SERVER_PORT, listen};
 
 const ROUND: u64 = 3000;
 
@@ -36,12 +36,31 @@ struct Flow {
     carried: u64,
 }
 
+/// Sets a flag when it is dropped, also by a failure: threads that wait for the flag would keep a test
+/// from ending.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 impl Site {
     fn new(layout: Layout, change: impl FnOnce(&mut Config)) -> Self {
+        Self::of(layout, Addresses::ipv4, change)
+    }
+
+    fn of(
+        layout: Layout,
+        family: impl Fn(&Addresses) -> IpAddr,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let net = Topology::new(layout).expect("hosts");
-        let proxy = SocketAddr::new(net.proxy_addr.ipv4(), PROXY_PORT);
-        let server = SocketAddr::new(net.server_addr.ipv4(), SERVER_PORT);
-        let listener = net.server.run(|| TcpListener::bind(server).expect("bind"));
+        let proxy = SocketAddr::new(family(&net.proxy_addr), PROXY_PORT);
+        let server = SocketAddr::new(family(&net.server_addr), SERVER_PORT);
+        let listener = net.server.run(|| listen(server, Buffers::default()));
+        let listener = listener.expect("a listening server");
         let pins = PinDirectory::new();
         let mut config = Config::new(Path::Relay, &proxy, &server);
         config.global(format!("offload-pins {}", pins.path().display()));
@@ -65,11 +84,15 @@ impl Site {
     }
 
     fn connect(&self) -> Flow {
+        self.connect_to(self.proxy)
+    }
+
+    fn connect_to(&self, proxy: SocketAddr) -> Flow {
         static SEED: AtomicU64 = AtomicU64::new(4000);
         let client = self
             .net
             .client
-            .run(|| Peer::connect(self.proxy, Buffers::default()))
+            .run(|| Peer::connect(proxy, Buffers::default()))
             .expect("connect");
         let (stream, _) = self.listener.accept().expect("accept");
         stream.set_nodelay(true).expect("no delay");
@@ -157,25 +180,36 @@ fn kill(mut daemon: Daemon) {
     daemon.process().wait_exit(BOUND).expect("its death");
 }
 
-/// A transfer that a killed daemon may reset, and may not cut short in silence.
-fn attempt(site: &Site, mark: &AtomicU64) {
-    const BYTES: u64 = 400_000;
+/// Bytes of an attempt.
+const ATTEMPT: u64 = 400_000;
+
+/// A transfer that a killed daemon may reset, and may not cut short in silence. `arrived`: bytes that the server
+/// has by now; more than there are once it has ended.
+fn attempt(site: &Site, arrived: &AtomicU64) {
+    let over = Over(arrived);
     let flow = site.connect();
-    mark.fetch_add(1, Ordering::SeqCst);
     thread::scope(|scope| {
         scope.spawn(|| {
             // A reset is an answer too.
-            let sent =
-                flow.client
-                    .send(flow.up, BYTES, underpass_tests::peer::Segments::Fixed(5000));
+            let sent = flow.client.send(flow.up, ATTEMPT, Segments::Fixed(5000));
             if sent.error.is_none() {
-                let _ = flow.client.socket().shutdown(std::net::Shutdown::Write);
+                let _ = flow.client.socket().shutdown(Shutdown::Write);
             }
         });
-        let got = flow.server.receive(flow.up);
-        let whole = got.bytes == BYTES && got.end == End::Eof;
+        let got = flow.server.receive_counted(flow.up, 0, u64::MAX, arrived);
+        let whole = got.bytes == ATTEMPT && got.end == End::Eof;
         assert!(whole || got.end == End::Reset, "cut short: {got}");
     });
+    drop(over);
+}
+
+/// Says that an attempt has ended, also by a failure.
+struct Over<'a>(&'a AtomicU64);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(u64::MAX, Ordering::SeqCst);
+    }
 }
 
 fn killed_under_load(layout: Layout) {
@@ -185,25 +219,27 @@ fn killed_under_load(layout: Layout) {
     let mut flows: Vec<_> = (0..4).map(|others| site.settled(others)).collect();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let stop = Stop(&stop);
         for flow in &mut flows {
-            scope.spawn(|| {
+            let stop = stop.0;
+            scope.spawn(move || {
                 while !stop.load(Ordering::SeqCst) {
                     flow.round();
                 }
             });
         }
-        for _ in 0..KILLS {
-            let begun = AtomicU64::new(0);
+        for kill in 0..KILLS {
+            let arrived = AtomicU64::new(0);
             thread::scope(|inner| {
-                let attempt = inner.spawn(|| attempt(&site, &begun));
-                assert!(eventually(BOUND, || begun.load(Ordering::SeqCst) == 1));
+                inner.spawn(|| attempt(&site, &arrived));
+                // Before, while and after it is handed over.
+                let enough = kill * ATTEMPT / KILLS;
+                assert!(eventually(BOUND, || arrived.load(Ordering::SeqCst) > enough));
                 daemon.signal(libc::SIGKILL).expect("kill");
                 daemon.process().wait_exit(BOUND).expect("its death");
                 daemon = site.start();
-                attempt.join().expect("an attempt");
             });
         }
-        stop.store(true, Ordering::SeqCst);
     });
     finish(flows, &daemon);
     assert!(daemon.stop().expect("its end").success());
@@ -259,11 +295,8 @@ fn a_daemon_that_stops_leaves_its_relayed_flows_to_the_next_version() {
     assert_eq!((own.up, own.down), (Some(carried), carried), "{}", own.line);
     assert_eq!(own.why, "-", "{}", own.line);
     assert!(next.stop().expect("its end").success());
-    let home = site.pins.path().join("v1");
-    assert!(
-        !home.exists(),
-        "nothing is relayed, and something is pinned"
-    );
+    let home = site.pins.home().expect("the directory");
+    assert_eq!(home, None, "nothing is relayed, and something is pinned");
 }
 
 #[test]
@@ -273,8 +306,10 @@ fn a_successor_gets_relayed_flows_at_once() {
     let mut flows: Vec<_> = (0..3).map(|others| site.settled(others)).collect();
     let stop = AtomicBool::new(false);
     let next = thread::scope(|scope| {
+        let stop = Stop(&stop);
         for flow in &mut flows {
-            scope.spawn(|| {
+            let stop = stop.0;
+            scope.spawn(move || {
                 while !stop.load(Ordering::SeqCst) {
                     flow.round();
                 }
@@ -288,7 +323,6 @@ fn a_successor_gets_relayed_flows_at_once() {
             &next,
             "3 relayed flows were taken over"
         )));
-        stop.store(true, Ordering::SeqCst);
         next
     });
     assert!(old.records().is_empty(), "{:?}", old.records());
@@ -342,19 +376,144 @@ fn a_reset_of_what_was_taken_over_is_passed_on_and_logged() {
 }
 
 #[test]
+fn what_was_half_closed_is_taken_over_as_it_is() {
+    let site = Site::of(Layout::Hosts, Addresses::ipv6, |_| {});
+    let daemon = site.start();
+    let mut flow = site.settled(0);
+    flow.client.finish();
+    flow.server.expect_eof();
+    kill(daemon);
+    flow.server.send_all(flow.down, flow.carried, ROUND);
+    let next = site.start();
+    flow.server
+        .send_all(flow.down, flow.carried + ROUND, ROUND);
+    flow.client.receive_exact(flow.down, flow.carried, 2 * ROUND);
+    let carried = flow.carried;
+    flow.carried += 2 * ROUND;
+    flow.server.finish();
+    flow.client.expect_eof();
+    let record = next.wait_records(1).expect("its line").remove(0);
+    let told = (record.up, record.down, &*record.end, &*record.why);
+    assert_eq!(
+        told,
+        (Some(carried), flow.carried, "--", "adopted"),
+        "{}",
+        record.line
+    );
+}
+
+#[test]
+fn source_ports_of_what_was_taken_over_are_given_to_nobody() {
+    let site = Site::new(Layout::Hosts, |config| {
+        config.defaults("timeout connect 1s");
+        config.defaults("retries 0");
+    });
+    // As many as there are.
+    let range = "net/ipv4/ip_local_port_range";
+    site.net.proxy.sysctl(range, "40000 40003").expect(range);
+    let daemon = site.start();
+    let mut flows: Vec<_> = (0..2).map(|others| site.settled(others)).collect();
+    kill(daemon);
+    let next = site.start();
+    let port = |flow: &Flow| {
+        let address = flow.server.socket().peer_addr().expect("an address");
+        address.as_socket().expect("an IP address").port()
+    };
+    let taken: Vec<u16> = flows.iter().map(port).collect();
+    let fresh = [site.connect(), site.connect()];
+    for flow in &fresh {
+        assert!(!taken.contains(&port(flow)), "{taken:?}, {}", port(flow));
+    }
+    // And there are no more of them: whoever comes now is told so.
+    let turned_away = site
+        .net
+        .client
+        .run(|| Peer::connect(site.proxy, Buffers::default()))
+        .expect("connect");
+    let (bytes, end) = turned_away.read_to_end();
+    assert!(bytes.is_empty() && end != End::Silence, "{end:?}");
+    flows.iter_mut().for_each(Flow::round);
+    finish(flows, &next);
+    // Free again, as the only ones.
+    let last = site.connect();
+    assert!(taken.contains(&port(&last)), "{taken:?}, {}", port(&last));
+}
+
+#[test]
+fn a_daemon_beside_another_relays_by_itself() {
+    let site = Site::new(Layout::Hosts, |_| {});
+    let first = site.start();
+    let mut flow = site.settled(0);
+    let elsewhere = SocketAddr::new(site.proxy.ip(), PROXY_PORT + 1);
+    let config = site
+        .config
+        .replace(&site.proxy.to_string(), &elsewhere.to_string());
+    let second = site.launch(Launch::new(config).expect("the binary"));
+    second
+        .wait_diagnostic(0, &["another daemon has it"])
+        .expect("a line about it");
+    let mut own = site.connect_to(elsewhere);
+    let relayed = eventually(BOUND, || {
+        own.round();
+        flow.round();
+        let live = second.live(1).expect("its flow");
+        live[0].path == ["relay", "relay"]
+    });
+    assert!(relayed, "the second daemon does not relay");
+    // Its flows end with it, the others do not.
+    kill(second);
+    let _ = own.client.send(own.up, 1, Segments::Fixed(1));
+    let (_, end) = own.client.read_to_end();
+    assert_eq!(end, End::Reset);
+    flow.round();
+    kill(first);
+    flow.round();
+    let next = site.start();
+    flow.round();
+    finish(vec![flow], &next);
+}
+
+#[test]
+fn another_number_of_flows_is_taken_when_none_of_them_lives() {
+    let site = Site::new(Layout::Hosts, |_| {});
+    let complains = |daemon: &Daemon| logs(daemon, "has room for");
+    kill(site.start());
+    let more = site
+        .config
+        .replace("tune.offload.flows 64", "tune.offload.flows 128");
+    let larger = site.launch(Launch::new(more).expect("the binary"));
+    assert!(!complains(&larger));
+    let mut flow = site.settled(0);
+    kill(larger);
+    let next = site.start();
+    assert!(logs(&next, "has room for 128 flows"));
+    flow.round();
+    finish(vec![flow], &next);
+}
+
+#[test]
 fn another_version_is_left_alone_and_reported() {
     let site = Site::new(Layout::Hosts, |_| {});
-    let stranger = site.pins.path().join("v999");
-    fs::create_dir_all(&stranger).expect("a directory");
     let daemon = site.start();
-    daemon
-        .wait_diagnostic(0, &["another version", "v999"])
-        .expect("a line about it");
     let mut flow = site.settled(0);
+    kill(daemon);
+    let stranger = site.pins.estrange().expect("another version");
+    flow.round();
+    let next = site.start();
+    next.wait_diagnostic(0, &["another version", "v999"])
+        .expect("a line about it");
+    let mut own = site.settled(0);
+    own.round();
+    flow.round();
+    own.end();
+    let line = next.wait_records(1).expect("its line").remove(0);
+    assert_eq!(line.why, "-", "{}", line.line);
+    assert!(next.stop().expect("its end").success());
+    assert!(stranger.exists());
     flow.round();
     flow.end();
-    assert!(daemon.stop().expect("its end").success());
-    assert!(stranger.exists());
+    assert!(clean(site.pins.path()).status.success());
+    assert!(!site.pins.path().exists());
 }
 
 #[test]

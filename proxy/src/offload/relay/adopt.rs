@@ -79,48 +79,65 @@ impl KernelCounter for Final {
     }
 }
 
-struct Adopter {
+/// Looks after flows of other daemons.
+pub struct Adopter {
     shared: Arc<Shared>,
     logger: Logger,
     engine: Arc<Engine>,
     flows: HashMap<u32, Adopted>,
     sender: UnboundedSender<u32>,
+    woken: UnboundedReceiver<u32>,
+    /// A daemon may leave more.
+    more: bool,
 }
 
-/// Takes the relay, if a daemon before this one still has it, and looks after what is left there until
-/// the process ends.
-pub async fn run(shared: Arc<Shared>, logger: Logger) {
-    let engine = loop {
-        if let Some(engine) = shared.availability.relay() {
-            break engine;
-        }
-        if !shared.availability.start_late(&shared.global) {
-            return;
+/// Takes over what is there, if the relay is ours already. Before this process connects to servers: the
+/// kernel must not give it the address pairs of flows that live.
+#[must_use]
+pub fn begin(shared: &Arc<Shared>, logger: &Logger) -> Option<Adopter> {
+    let engine = shared.availability.relay()?;
+    Adopter::new(shared, logger, engine)
+}
+
+/// Looks after flows of other daemons until the process ends; takes the relay first, if the daemon before this
+/// one still has it.
+pub async fn run(begun: Option<Adopter>, shared: Arc<Shared>, logger: Logger) {
+    if let Some(adopter) = begun {
+        return adopter.run().await;
+    }
+    while shared.availability.start_late(&shared.global) {
+        if let Some(adopter) = begin(&shared, &logger) {
+            return adopter.run().await;
         }
         tokio::time::sleep(RETRY).await;
-    };
-    if !engine.outlives() {
-        return;
     }
-    let (sender, woken) = mpsc::unbounded_channel();
-    let adopter = Adopter {
-        shared,
-        logger,
-        engine,
-        flows: HashMap::new(),
-        sender,
-    };
-    adopter.run(woken).await;
 }
 
 impl Adopter {
-    async fn run(mut self, mut woken: UnboundedReceiver<u32>) {
+    fn new(shared: &Arc<Shared>, logger: &Logger, engine: Arc<Engine>) -> Option<Self> {
+        if !engine.outlives() {
+            return None;
+        }
+        let (sender, woken) = mpsc::unbounded_channel();
+        let mut adopter = Self {
+            shared: shared.clone(),
+            logger: logger.clone(),
+            engine,
+            flows: HashMap::new(),
+            sender,
+            woken,
+            more: true,
+        };
+        adopter.inherit();
+        Some(adopter)
+    }
+
+    async fn run(mut self) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut more = self.inherit();
         loop {
             tokio::select! {
-                slot = woken.recv() => {
+                slot = self.woken.recv() => {
                     if let Some(slot) = slot {
                         self.look(slot);
                     }
@@ -131,26 +148,36 @@ impl Adopter {
                         self.look(slot);
                     }
                 }
-                () = tokio::time::sleep(RETRY), if more => more = self.inherit(),
+                () = tokio::time::sleep(RETRY), if self.more => self.inherit(),
             }
         }
     }
 
-    /// Takes what has been left by now; whether there may be more.
-    fn inherit(&mut self) -> bool {
+    /// Takes what has been left by now.
+    fn inherit(&mut self) {
         let (slots, more) = self.engine.inherit();
-        if !slots.is_empty() {
-            let text = format!("{} relayed flows were taken over", slots.len());
-            tracing::info!("{text}");
-            let targets: Arc<[LogTarget]> = self.shared.global.logs.clone().into();
-            self.logger.text(&targets, LEVEL_NOTICE, text);
+        self.more = more;
+        if slots.is_empty() {
+            return;
+        }
+        let text = format!("{} relayed flows were taken over", slots.len());
+        tracing::info!("{text}");
+        let targets: Arc<[LogTarget]> = self.shared.global.logs.clone().into();
+        self.logger.text(&targets, LEVEL_NOTICE, text);
+        let mut loose = 0;
+        for &slot in &slots {
+            let flow = self.adopt(slot);
+            loose += usize::from(flow.held.is_none());
+            self.flows.insert(slot, flow);
+        }
+        if loose > 0 {
+            tracing::warn!(
+                "the kernel may give the source ports of {loose} relayed flows to other connections"
+            );
         }
         for slot in slots {
-            let flow = self.adopt(slot);
-            self.flows.insert(slot, flow);
             self.look(slot);
         }
-        more
     }
 
     fn adopt(&self, slot: u32) -> Adopted {

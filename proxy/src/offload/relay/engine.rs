@@ -119,6 +119,9 @@ impl Engine {
         if OBJECT.is_empty() {
             bail!("this binary was built without its eBPF object (cargo xtask build embeds it)");
         }
+        if let Some(pins) = &pins {
+            discard(pins, flows).context("what is pinned")?;
+        }
         let mut loader = EbpfLoader::new();
         let log_level = 0u8;
         loader.override_global(aya_log::LEVEL, &log_level, false);
@@ -158,7 +161,7 @@ impl Engine {
         }
         if count != flows {
             tracing::warn!(
-                "the pinned relay has room for {count} flows; another number is taken when nothing is pinned"
+                "the pinned relay has room for {count} flows; another number is taken when none of them lives"
             );
         }
         let (found, free): (Vec<u32>, Vec<u32>) =
@@ -443,6 +446,27 @@ fn array<T>(map: Map, access: Access) -> Result<MappedArray<T>> {
         info.max_entries() as usize,
         access,
     )?)
+}
+
+/// Removes what is pinned if it has not room for just `flows` flows, and none is in it that lives.
+fn discard(pins: &Pins, flows: u32) -> Result<()> {
+    let path = pins.map("RELAY_FLOWS");
+    if !path.exists() {
+        return Ok(());
+    }
+    let records = Records::new(array(
+        Map::Array(MapData::from_pin(path)?),
+        Access::ReadOnly,
+    )?);
+    let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
+    let lives = |slot| {
+        let owner = records.owner(slot);
+        records.id(slot) != 0 && (records.goes_on(slot) || owner != 0 && pins.is_alive(owner))
+    };
+    if count != flows && !(0..count).any(lives) {
+        pins.clear()?;
+    }
+    Ok(())
 }
 
 /// Puts our programs in the place of those that are attached and pinned.

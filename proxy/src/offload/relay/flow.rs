@@ -351,6 +351,10 @@ impl RelayFlow {
         if self.engine.records.settle(self.slot, given) != Switched::Done {
             return Ok(false);
         }
+        if self.engine.outlives() {
+            // Until here, sockets that die are heard, at both ends or at none.
+            self.engine.records.outlive(self.slot);
+        }
         for connection in connections {
             // Its probes would go unanswered, and it would give the connection up.
             socket::clear_keepalive(connection.fd())?;

@@ -3,7 +3,7 @@
 use std::mem::offset_of;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use underpass_common::relay::{self, Flow, Half, Key, Terms, split};
+use underpass_common::relay::{self, Flow, Half, Key, Phase, TERMS_MORTAL, Terms, split};
 
 use super::engine::Addresses;
 use super::records::Records;
@@ -27,6 +27,23 @@ impl Records {
     /// Says who looks after the flow.
     pub fn set_owner(&self, slot: u32, owner: u64) {
         self.store(slot, offset_of!(Flow, owner), owner);
+    }
+
+    /// The flow goes on when its sockets die: nothing that they send from now on leaves.
+    pub fn outlive(&self, slot: u32) {
+        // Of both ends by what end 0 says.
+        let at = offset_of!(Flow, terms) + offset_of!(Terms, flags);
+        let (word, byte) = (at / 8 * 8, at % 8);
+        let mut bytes = self.load(slot, word).to_ne_bytes();
+        bytes[byte] &= !TERMS_MORTAL;
+        self.store(slot, word, u64::from_ne_bytes(bytes));
+    }
+
+    /// Whether the flow needs no process: its sockets sleep, or it is done.
+    #[must_use]
+    pub fn goes_on(&self, slot: u32) -> bool {
+        let phases = [0, 1].map(|end| self.phase(slot, end).0);
+        phases == [Phase::Settled; 2] || phases.contains(&Phase::Linger)
     }
 
     /// The slot is free.

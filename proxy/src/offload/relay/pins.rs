@@ -171,6 +171,19 @@ impl Pins {
         Ok(found)
     }
 
+    /// Removes the maps and links of our layout, and no daemon's mark.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    pub fn clear(&self) -> io::Result<()> {
+        for entry in entries(&self.home)? {
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what is pinned in our layout: nothing outlives us.
     ///
     /// # Errors
@@ -260,15 +273,20 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
         .collect()
 }
 
-/// Removes what is in a directory, and the directory; links first, so that no program looks for maps
-/// without their records.
-fn remove(directory: &Path, removed: &mut Vec<PathBuf>) -> io::Result<()> {
+/// What is in a directory; links first, so that who removes them in this order leaves no program that
+/// looks for maps without their records.
+fn entries(directory: &Path) -> io::Result<Vec<fs::DirEntry>> {
     let mut entries: Vec<_> = fs::read_dir(directory)?.collect::<io::Result<_>>()?;
     entries.sort_by_key(|entry| {
         let name = entry.file_name();
         (!name.to_string_lossy().starts_with("link-"), name)
     });
-    for entry in entries {
+    Ok(entries)
+}
+
+/// Removes what is in a directory, and the directory.
+fn remove(directory: &Path, removed: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in entries(directory)? {
         if entry.file_type()?.is_dir() {
             remove(&entry.path(), removed)?;
         } else {
