@@ -169,7 +169,12 @@ fn tiny_buffers(layout: Layout, path: Path) {
     exchange.from(carried).run(&client, &server);
     let record = rig.record();
     rig.check(&record, carried + MB, carried + MB, "--");
-    rig.check_path(&record, [1, 1]);
+    if path == Path::Relay && layout == Layout::Hosts {
+        // The kernel limits its segments to half of such a window.
+        rig.check_refusal(&record, "mss");
+    } else {
+        rig.check_path(&record, [1, 1]);
+    }
     rig.stop();
 }
 

@@ -34,8 +34,6 @@ pub struct Details {
     pub connected: u64,
     /// Payload bytes of each end that user space has moved.
     pub user: [u64; 2],
-    /// Payload bytes of each end that were relayed and went through user space too.
-    pub both: [u64; 2],
     /// Connection attempts beyond the first.
     pub retries: u64,
 }
@@ -53,7 +51,6 @@ impl Default for Details {
             connecting: NEVER,
             connected: NEVER,
             user: [0; 2],
-            both: [0; 2],
             retries: 0,
         }
     }
@@ -76,8 +73,6 @@ impl Details {
             self.connected,
             self.user[0],
             self.user[1],
-            self.both[0],
-            self.both[1],
             self.retries,
         ];
         let all = [&self.frontend[..], &self.backend, &self.server, &rest];
@@ -108,8 +103,7 @@ impl Details {
             connecting: rest[4],
             connected: rest[5],
             user: [rest[6], rest[7]],
-            both: [rest[8], rest[9]],
-            retries: rest[10],
+            retries: rest[8],
         }
     }
 }

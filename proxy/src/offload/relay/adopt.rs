@@ -229,8 +229,7 @@ impl Adopter {
     /// Bytes of each end, by user space and by the kernel.
     fn moved(&self, slot: u32, flow: &Adopted) -> [(u64, u64); 2] {
         [0, 1].map(|end| {
-            let relayed = self.engine.records.bytes(slot, end);
-            let kernel = relayed.saturating_sub(flow.details.both[end]);
+            let kernel = self.engine.records.bytes(slot, end);
             (flow.details.user[end], kernel)
         })
     }
@@ -438,10 +437,9 @@ impl Adopter {
     }
 }
 
-/// What another daemon has to know of a flow for its log line. `both`: bytes of each end that were
-/// relayed and went through user space too.
+/// What another daemon has to know of a flow for its log line.
 #[must_use]
-pub fn describe(record: &FlowRecord, both: [u64; 2]) -> Details {
+pub fn describe(record: &FlowRecord) -> Details {
     let times = record.times.get();
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(NEVER);
     let after = |at: Option<Instant>| at.map_or(NEVER, |at| nanos(at - times.accepted));
@@ -461,7 +459,6 @@ pub fn describe(record: &FlowRecord, both: [u64; 2]) -> Details {
         connecting: after(times.connecting),
         connected: after(times.connected),
         user: [record.up.user_bytes(), record.down.user_bytes()],
-        both,
         retries: u64::from(record.retries.get()),
     }
 }

@@ -21,7 +21,7 @@ use underpass_common::relay::{
 use super::adopt::describe;
 use super::eligible::{self, Facts};
 use super::engine::{Addresses, Engine, Refusal};
-use super::records::{Switched, address, key};
+use super::records::{Known, Switched, address, key};
 use crate::conn::{Connection, Side};
 use crate::observe::record::{FlowRecord, KernelCounter, Path, Why};
 use crate::sys::tcp::{self, Info};
@@ -90,8 +90,6 @@ pub struct RelayFlow {
     stage: Stage,
     looks: u32,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Ends of what the sockets had been given when segments were first relayed.
-    given: [u32; 2],
     /// What becomes of its records has been said.
     concluded: bool,
 }
@@ -174,6 +172,8 @@ impl RelayFlow {
                 last_ns: process::monotonic_ns(),
                 ..Half::default()
             };
+            let may_send = other.base.may_send(&other.facts.info);
+            flow.offered[end] = u64::from(may_send.wrapping_sub(flow.terms[end].shift));
         }
         let keys = ends
             .each_ref()
@@ -188,7 +188,6 @@ impl RelayFlow {
             stage: Stage::Tracking,
             looks: 0,
             timer: None,
-            given: [0; 2],
             concluded: false,
         })
     }
@@ -272,11 +271,6 @@ impl RelayFlow {
             tcp::info(connections[0].fd())?,
             tcp::info(connections[1].fd())?,
         ];
-        // Where both far hosts have sent more than the other one has room for, each would refuse what
-        // the other says of the room that it has: the sockets have to catch up first.
-        if (0..2).all(|end| self.overruns(end, &infos[1 - end])) {
-            return Ok(Progress::Waiting);
-        }
         for (end, info) in infos.iter().enumerate() {
             if info.state != tcp::ESTABLISHED {
                 return Ok(Progress::Gone);
@@ -288,8 +282,15 @@ impl RelayFlow {
             }
             // Between the reading of the sockets and the first look of the programs, segments may have
             // passed.
-            let edge = expects.wrapping_add(info.rcv_wnd.unwrap_or(0));
-            records.raise(self.slot, end, expects, edge, base.sent(info));
+            let known = Known {
+                expected: expects,
+                edge: expects.wrapping_add(info.rcv_wnd.unwrap_or(0)),
+                sent: base.sent(info),
+                offered: self.bases[1 - end]
+                    .may_send(&infos[1 - end])
+                    .wrapping_sub(self.terms[end].shift),
+            };
+            records.raise(self.slot, end, &known);
         }
         for end in 0..2 {
             records.write_terms(self.slot, end, &self.terms[end]);
@@ -301,30 +302,13 @@ impl RelayFlow {
         for end in 0..2 {
             let direction = record.direction(end);
             direction.path.set(Path::Relay);
-            self.given[end] = records.phase(self.slot, end).1;
             direction.attach_kernel(Rc::new(Counter {
                 engine: self.engine.clone(),
                 slot: self.slot,
                 end,
-                given: self.given[end],
             }));
         }
         Ok(Progress::Settled)
-    }
-
-    /// Whether the far host of this end has sent more than that of the other one takes now, which is
-    /// what `target`, the socket facing it, says.
-    fn overruns(&self, end: usize, target: &Info) -> bool {
-        let records = &self.engine.records;
-        let sent = records
-            .seen(self.slot, end)
-            .wrapping_add(self.terms[end].shift);
-        let room = target.snd_wnd.unwrap_or(u32::MAX >> 2);
-        let edge = self.bases[1 - end]
-            .writes
-            .wrapping_add(target.acked as u32)
-            .wrapping_add(room);
-        after(sent, edge)
     }
 
     /// Puts the sockets to sleep, if both have brought to its end what they had taken.
@@ -345,8 +329,7 @@ impl RelayFlow {
         }
         if self.engine.outlives() {
             // Before the sockets may die without a sound.
-            let both = [0, 1].map(|end| u64::from(given[end].wrapping_sub(self.given[end])));
-            self.engine.describe(self.slot, &describe(record, both));
+            self.engine.describe(self.slot, &describe(record));
         }
         if self.engine.records.settle(self.slot, given) != Switched::Done {
             return Ok(false);
@@ -461,6 +444,15 @@ impl Base {
             .wrapping_sub(info.not_sent)
     }
 
+    /// How far the socket may send, as its far host has told it, or a byte less: the kernel counts its SYN
+    /// among the bytes that are acknowledged where it has sent the first one.
+    fn may_send(&self, info: &Info) -> u32 {
+        self.writes
+            .wrapping_add(info.acked as u32)
+            .wrapping_sub(1)
+            .wrapping_add(info.snd_wnd.unwrap_or(0))
+    }
+
     /// The next sequence number that the socket expects.
     fn expects(&self, info: &Info) -> u32 {
         self.expected.wrapping_add(info.received as u32)
@@ -528,21 +520,11 @@ struct Counter {
     engine: Arc<Engine>,
     slot: u32,
     end: usize,
-    /// End of what its socket had been given when it started.
-    given: u32,
 }
 
 impl KernelCounter for Counter {
     fn bytes(&self) -> u64 {
-        let records = &self.engine.records;
-        // What its socket was given after that is counted by user space too.
-        let also = records
-            .phase(self.slot, self.end)
-            .1
-            .wrapping_sub(self.given);
-        records
-            .bytes(self.slot, self.end)
-            .saturating_sub(u64::from(also))
+        self.engine.records.bytes(self.slot, self.end)
     }
 
     fn flips(&self) -> u64 {
