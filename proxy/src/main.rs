@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use underpass::cli::{self, Invocation, Run};
+use underpass::config::model::PinDirectory;
 use underpass::{observe, offload, start};
 
 fn main() -> ExitCode {
@@ -83,21 +84,27 @@ fn daemon(run: &Run) -> ExitCode {
 }
 
 fn clean(args: cli::CleanArgs) -> ExitCode {
+    let usual = || Some(offload::relay::pins::USUAL.into());
     let directory = match args.directory {
         Some(directory) => Some(directory),
+        None if args.files.is_empty() => usual(),
         None => {
             let run = Run {
                 files: args.files,
                 ..Run::default()
             };
             match cli::check::load(&run, &run.environment(std::env::vars_os())) {
-                Ok(loaded) => loaded.config.global.pins,
+                Ok(loaded) => match loaded.config.global.pins {
+                    PinDirectory::Usual => usual(),
+                    PinDirectory::Off => None,
+                    PinDirectory::At(directory) => Some(directory),
+                },
                 Err(code) => return code,
             }
         }
     };
     let Some(directory) = directory else {
-        return alert("the configuration has no 'offload-pins'");
+        return alert("the configuration says 'offload-pins off': name the directory");
     };
     match offload::relay::pins::clean(&directory) {
         Ok(removed) if removed.is_empty() => {

@@ -8,10 +8,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::daemon::Daemon;
+
 const BPFFS: &str = "/sys/fs/bpf";
+
+/// What daemons that are told of no directory have in common.
+const USUAL: &str = "/sys/fs/bpf/underpass/net-";
 
 /// The map with the flows' records.
 const RECORDS: &str = "RELAY_FLOWS";
+
+/// A version that there will not be.
+const STRANGER: &str = "v999";
 
 /// Where the phase of each end stands in a flow's record: the high half of a word.
 const PHASES: [usize; 2] = [116, 180];
@@ -33,6 +41,18 @@ impl PinDirectory {
         Self(Path::new(BPFFS).join(name))
     }
 
+    /// The one that a daemon has locked without being told of any.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn usual(daemon: &Daemon) -> Result<Self> {
+        let open = daemon.descriptors()?;
+        let found = open
+            .iter()
+            .find(|path| path.starts_with(USUAL) && !path.contains("/daemon-"));
+        Ok(Self(found.context("it has none")?.into()))
+    }
+
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -47,13 +67,7 @@ impl PinDirectory {
         if !self.0.exists() {
             return Ok(None);
         }
-        for entry in fs::read_dir(&self.0)? {
-            let path = entry?.path();
-            if path.join(RECORDS).exists() && path != self.stranger() {
-                return Ok(Some(path));
-            }
-        }
-        Ok(None)
+        Ok(find(&self.0)?)
     }
 
     /// Makes what is pinned look like another version's.
@@ -62,12 +76,9 @@ impl PinDirectory {
     /// When nothing is pinned.
     pub fn estrange(&self) -> Result<PathBuf> {
         let home = self.home()?.context("nothing is pinned")?;
-        fs::rename(&home, self.stranger())?;
-        Ok(self.stranger())
-    }
-
-    fn stranger(&self) -> PathBuf {
-        self.0.join("v999")
+        let stranger = home.with_file_name(STRANGER);
+        fs::rename(&home, &stranger)?;
+        Ok(stranger)
     }
 
     /// How many relayed flows have sleeping sockets.
@@ -98,6 +109,23 @@ impl Drop for PinDirectory {
         // The next process sweeps what is left.
         let _ = remove(&self.0);
     }
+}
+
+/// Looks for the records.
+fn find(directory: &Path) -> io::Result<Option<PathBuf>> {
+    if directory.join(RECORDS).exists() {
+        return Ok(Some(directory.to_owned()));
+    }
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir()
+            && entry.file_name() != STRANGER
+            && let Some(found) = find(&entry.path())?
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// The entries of a pinned map.

@@ -539,6 +539,49 @@ fn clean_removes_everything_that_no_daemon_uses() {
     assert_eq!(end, End::Reset);
 }
 
+#[test]
+fn without_a_word_about_it_relayed_flows_outlive_the_daemon() {
+    let mut site = Site::new(Layout::Hosts, |_| {});
+    let pins = format!("offload-pins {}", site.pins.path().display());
+    site.config = site.config.replace(&pins, "");
+    let daemon = site.start();
+    site.pins = PinDirectory::usual(&daemon).expect("the directory");
+    let mut flow = site.settled(0);
+    kill(daemon);
+    flow.round();
+    // It takes over what is there, also if it is to relay nothing.
+    site.config = site.config.replace("offload relay", "offload pipe");
+    let next = site.start();
+    assert!(logs(&next, "1 relayed flows were taken over"));
+    flow.round();
+    let fresh = site.connect();
+    drop(fresh);
+    let line = next.wait_records(1).expect("its line").remove(0);
+    assert_eq!(line.path, ["pipe", "pipe"], "{}", line.line);
+    finish(vec![flow], &next);
+}
+
+#[test]
+fn relayed_flows_end_with_a_daemon_that_is_told_so() {
+    let mut site = Site::new(Layout::Hosts, |_| {});
+    let pins = format!("offload-pins {}", site.pins.path().display());
+    site.config = site.config.replace(&pins, "offload-pins off");
+    let daemon = site.start();
+    let mut flow = site.connect();
+    let relayed = eventually(BOUND, || {
+        flow.round();
+        let live = daemon.live(1).expect("its flow");
+        live[0].path == ["relay", "relay"]
+    });
+    assert!(relayed, "the relay does not take the flow");
+    kill(daemon);
+    for peer in [&flow.client, &flow.server] {
+        let _ = peer.send(flow.up, 1, Segments::Fixed(1));
+        let (bytes, end) = peer.read_to_end();
+        assert!(bytes.is_empty() && end == End::Reset, "{end:?}");
+    }
+}
+
 fn clean(directory: &FilePath) -> std::process::Output {
     Command::new(binary().expect("the binary"))
         .arg("--clean")

@@ -35,7 +35,7 @@ pub enum Invocation {
     Probe(ProbeArgs),
     /// `underpass why`.
     Why(WhyArgs),
-    /// `underpass clean DIRECTORY`, or `--clean` with configuration files.
+    /// `underpass clean`, or `--clean`.
     Clean(CleanArgs),
 }
 
@@ -142,8 +142,8 @@ pub struct CleanArgs {
     /// Configuration whose `offload-pins` is meant (may repeat)
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The directory of `offload-pins`
-    #[arg(required_unless_present = "files", conflicts_with = "files")]
+    /// The directory of `offload-pins`; the usual one unless it or FILE is given
+    #[arg(conflicts_with = "files")]
     pub directory: Option<PathBuf>,
 }
 
@@ -173,8 +173,8 @@ Running (HAProxy's flags):
   -sf PID...     ask these processes to finish once this one is up
   -st PID...     stop these processes once this one is up
   -v / -vv       version / version and features
-  --clean DIR    remove what is pinned in DIR (or, with -f FILE, in the
-                 directory of its 'offload-pins')
+  --clean [DIR]  remove what relayed flows need to outlive daemons: in DIR,
+                 or with -f FILE in its 'offload-pins', or in the usual place
 
   -dI -dM[BYTE] -dR -dV -dZ -de -dp -dr -m MB -s -S BIND -W -Ws -x SOCKET
                  accepted for compatibility; -V tells which change nothing";

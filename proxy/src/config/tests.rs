@@ -332,8 +332,10 @@ fn offload_pins() {
         let text = format!("global\n offload-pins /a\n offload-pins {word}\n");
         valid(&text).global.pins
     };
-    assert_eq!(pins("/sys/fs/bpf/x"), Some("/sys/fs/bpf/x".into()));
-    assert_eq!(pins("off"), None);
+    let there = PinDirectory::At("/sys/fs/bpf/x".into());
+    assert_eq!(pins("/sys/fs/bpf/x"), there);
+    assert_eq!(pins("off"), PinDirectory::Off);
+    assert_eq!(valid("global\n").global.pins, PinDirectory::Usual);
     for wrong in ["", "on", "a/b", "/a /b"] {
         let text = format!("global\n offload-pins {wrong}\n");
         assert_eq!(remarks(&text, Severity::Alert).len(), 1, "{wrong}");

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::config::model::Global;
+use crate::config::model::{Global, PinDirectory};
 use crate::sys::process;
 use relay::pins::{Pins, Taken};
 
@@ -47,14 +47,11 @@ impl Availability {
     /// Starts the relay if the daemon before this one has let go of it; `false`: it need not be tried
     /// again.
     pub fn start_late(&self, global: &Global) -> bool {
-        let Some(pins) = global
-            .pins
-            .as_deref()
-            .filter(|_| self.late.load(Ordering::Relaxed))
-        else {
+        let pins = directory(global).filter(|_| self.late.load(Ordering::Relaxed));
+        let Some(pins) = pins else {
             return false;
         };
-        let engine = match Pins::take(pins) {
+        let engine = match Pins::take(pins.path) {
             Ok(Taken::Busy) => return true,
             Ok(Taken::Ours(pins)) => started("the relay", Some(outliving(global, pins))),
             Err(error) => started("the relay", Some(Err(error))),
@@ -83,10 +80,13 @@ pub fn start(global: &Global, wanted: Wanted, successor: bool) -> Availability {
         redirect: started("the redirect", redirect),
         ..Availability::default()
     };
-    if !wanted.relay {
+    let pins = directory(global);
+    // Whoever asks for it no longer may still have left flows there.
+    let left = || pins.as_ref().is_some_and(|pins| Pins::exist(pins.path));
+    if !wanted.relay && !left() {
         return availability;
     }
-    let engine = match global.pins.as_deref().map(|path| take(global, path)) {
+    let engine = match pins.as_ref().map(|pins| Pins::take(pins.path)) {
         None => None,
         Some(Ok(Taken::Ours(pins))) => Some(outliving(global, pins)),
         Some(Ok(Taken::Busy)) if successor => {
@@ -96,13 +96,13 @@ pub fn start(global: &Global, wanted: Wanted, successor: bool) -> Availability {
         Some(Ok(Taken::Busy)) => Some(Err(anyhow::anyhow!("another daemon has it"))),
         Some(Err(error)) => Some(Err(error)),
     };
-    let engine = match (engine, &global.pins) {
+    let engine = match (engine, pins) {
         (Some(Ok(engine)), _) => Ok(engine),
-        (Some(Err(error)), Some(path)) => {
-            tracing::warn!(
-                "offload-pins {}: {error:#}; relayed flows end with this daemon",
-                path.display()
-            );
+        (Some(Err(error)), Some(pins)) => {
+            pins.say(&error);
+            if !wanted.relay {
+                return availability;
+            }
             relay::engine::Engine::load(relay_flows(global), None)
         }
         _ => relay::engine::Engine::load(relay_flows(global), None),
@@ -118,15 +118,50 @@ fn relay_flows(global: &Global) -> u32 {
     global.offload_flows.unwrap_or(relay::engine::DEFAULT_FLOWS)
 }
 
-fn take(global: &Global, path: &Path) -> anyhow::Result<Taken> {
-    if global.chroot.is_some() {
-        anyhow::bail!("it is out of reach after chroot");
+/// Where flows are to outlive the daemon.
+#[derive(Debug, Clone, Copy)]
+struct Directory<'a> {
+    path: &'a Path,
+    /// Somebody has asked for it.
+    asked: bool,
+}
+
+impl Directory<'_> {
+    /// Says that it cannot be had.
+    fn say(&self, error: &anyhow::Error) {
+        let path = self.path.display();
+        if self.asked {
+            tracing::warn!("offload-pins {path}: {error:#}; relayed flows end with this daemon");
+        } else {
+            tracing::info!("{path}: {error:#}; relayed flows end with this daemon");
+        }
     }
-    Pins::take(path)
+}
+
+/// The directory that is configured; else the usual one, where nothing has to be made for it and nothing
+/// is in the way.
+fn directory(global: &Global) -> Option<Directory<'_>> {
+    match &global.pins {
+        PinDirectory::Off => None,
+        PinDirectory::At(path) => Some(Directory { path, asked: true }),
+        PinDirectory::Usual => {
+            let stays_root = process::effective_uid() == 0
+                && global.uid.is_none_or(|uid| uid == 0)
+                && global.chroot.is_none();
+            let usable = stays_root && relay::pins::can_be_used().is_ok_and(|can| can);
+            usable.then_some(Directory {
+                path: Path::new(relay::pins::USUAL),
+                asked: false,
+            })
+        }
+    }
 }
 
 /// The relay whose flows outlive the daemon.
 fn outliving(global: &Global, pins: Pins) -> anyhow::Result<relay::engine::Engine> {
+    if global.chroot.is_some() {
+        anyhow::bail!("it is out of reach after chroot");
+    }
     for stranger in pins.strangers()? {
         tracing::warn!(
             "relayed flows of another version are left alone in {}; `underpass --clean` removes them",

@@ -1,8 +1,9 @@
 //! The directory in which the relay's maps and links outlive the daemon.
 //!
-//! Below it there is one directory per [`LAYOUT`]: maps by their names, `link-<interface>-in` and
+//! Below it there is one directory per network namespace, `net-<cookie>`, since interfaces are known by
+//! their numbers there, and below that one per [`LAYOUT`]: maps by their names, `link-<interface>-in` and
 //! `-out`, and a directory `daemon-<number>` for every daemon whose flows are there. Who holds the
-//! lock of the directory itself looks after all flows and is the only one to enter new ones; who
+//! lock of the namespace's directory looks after all flows and is the only one to enter new ones; who
 //! holds the lock of a daemon's directory is that daemon, alive. Locks go with the process, however
 //! it ends.
 
@@ -14,12 +15,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
+use aya::util::KernelVersion;
 use underpass_common::relay::LAYOUT;
 
-use crate::sys::{bpffs, process};
+use crate::sys::{bpffs, interface, process};
 
 /// Where a BPF file system usually is.
-const USUAL: &str = "/sys/fs/bpf";
+const MOUNTED: &str = "/sys/fs/bpf";
+
+/// The directory that is taken unless another is configured.
+pub const USUAL: &str = "/sys/fs/bpf/underpass";
+
+/// The first Linux whose links to interfaces can be pinned (tcx).
+const FIRST: KernelVersion = KernelVersion::new(6, 6, 0);
 
 /// Ends of the links' names, in the order of the engine's programs.
 const ENDINGS: [&str; 2] = ["in", "out"];
@@ -57,11 +65,16 @@ impl Pins {
     /// # Errors
     /// When it cannot be had, in words for the operator.
     pub fn take(directory: &Path) -> Result<Taken> {
+        if KernelVersion::current().is_ok_and(|version| version < FIRST) {
+            bail!("it wants Linux 6.6 (tcx)");
+        }
         prepare(directory)?;
-        let Some(lock) = lock(directory).with_context(|| directory.display().to_string())? else {
+        let directory = of_namespace(directory)?;
+        fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+        let Some(lock) = lock(&directory).with_context(|| directory.display().to_string())? else {
             return Ok(Taken::Busy);
         };
-        let home = directory.join(format!("v{LAYOUT}"));
+        let home = directory.join(layout());
         fs::create_dir_all(&home).with_context(|| home.display().to_string())?;
         let (number, alive) = enter(&home).context("entering a daemon")?;
         Ok(Taken::Ours(Self {
@@ -70,6 +83,12 @@ impl Pins {
             lock: Mutex::new(Some(lock)),
             _alive: alive,
         }))
+    }
+
+    /// Whether something is pinned that we know.
+    #[must_use]
+    pub fn exist(directory: &Path) -> bool {
+        of_namespace(directory).is_ok_and(|of| of.join(layout()).join("RELAY_FLOWS").exists())
     }
 
     /// The number of this daemon, for the records of its flows.
@@ -213,22 +232,43 @@ pub fn clean(directory: &Path) -> Result<Vec<PathBuf>> {
     if !bpffs::is_bpffs(directory)? {
         bail!("{} is in no BPF file system", directory.display());
     }
-    let Some(_lock) = lock(directory)? else {
-        bail!(
-            "a running daemon has {}: stop it first",
-            directory.display()
-        );
-    };
+    let mut locks = Vec::new();
+    for name in names(directory)? {
+        let path = directory.join(name);
+        let Some(lock) = lock(&path)? else {
+            bail!("a running daemon has {}: stop it first", path.display());
+        };
+        locks.push(lock);
+    }
     let mut removed = Vec::new();
     remove(directory, &mut removed).with_context(|| directory.display().to_string())?;
     Ok(removed)
 }
 
+/// Whether [`USUAL`] can be used as it is: somebody has mounted a BPF file system.
+///
+/// # Errors
+/// What the kernel says.
+pub fn can_be_used() -> io::Result<bool> {
+    bpffs::is_bpffs(Path::new(MOUNTED))
+}
+
+/// The name of our layout's directory.
+fn layout() -> String {
+    format!("v{LAYOUT}")
+}
+
+/// The directory of this network namespace. Its number is never that of another, as long as the kernel
+/// runs, and so long lives what is pinned.
+fn of_namespace(directory: &Path) -> io::Result<PathBuf> {
+    Ok(directory.join(format!("net-{}", interface::namespace()?)))
+}
+
 /// Sees to it that the directory exists and is where objects can be pinned.
 fn prepare(directory: &Path) -> Result<()> {
-    let usual = Path::new(USUAL);
+    let usual = Path::new(MOUNTED);
     if directory.starts_with(usual) && usual.exists() && !bpffs::is_bpffs(usual)? {
-        bpffs::mount(usual).with_context(|| format!("mounting a BPF file system at {USUAL}"))?;
+        bpffs::mount(usual).with_context(|| format!("mounting a BPF file system at {MOUNTED}"))?;
     }
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     if !bpffs::is_bpffs(directory)? {
