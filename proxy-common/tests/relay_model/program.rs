@@ -177,7 +177,9 @@ impl Program {
         }
         if segment.flags & RST != 0 {
             let fin = self.halves[end].fin;
-            if told::is_reset(segment, seen, told_me, fin) && split(fin).0 & RESET == 0 {
+            let is_over = split(fin).0 & split(self.halves[1 - end].fin).0 & FIN_ACKED != 0;
+            let is_known = is_over || split(fin).0 & RESET != 0;
+            if !is_known && told::is_reset(segment, seen, told_me, fin) {
                 self.halves[end].fin |= join(RESET, 0);
                 self.events.push(EVENT_RESET);
             }

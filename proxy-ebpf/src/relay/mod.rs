@@ -243,7 +243,10 @@ fn note(segment: &Segment, flow: *mut Flow, slot: u32, end: usize, intact: bool)
     }
     if segment.flags & RST != 0 {
         let (seen, fin) = (load(field!(mine, seen)), load(field!(mine, fin)));
-        if told::is_reset(segment, seen, told_me, fin) && split(fin).0 & RESET == 0 {
+        // A host without the connection answers late segments of one that has ended in order.
+        let is_over = split(fin).0 & split(load(field!(other, fin))).0 & FIN_ACKED != 0;
+        let is_known = is_over || split(fin).0 & RESET != 0;
+        if !is_known && told::is_reset(segment, seen, told_me, fin) {
             change(field!(mine, fin), |fin| fin | join(RESET, 0));
             announce(slot, EVENT_RESET);
         }

@@ -218,6 +218,12 @@ impl RelayFlow {
             }
         }
         self.engine.slots.register(self.slot, cx.waker());
+        if self.is_done() {
+            // Both ends have all of it: the sockets have nothing left to do, even if they do not know.
+            self.stage = Stage::Settled;
+            self.timer = None;
+            return Ok(Progress::Settled);
+        }
         if let Some(side) = self.reset_by() {
             return Ok(Progress::Reset(side));
         }
@@ -349,14 +355,16 @@ impl RelayFlow {
     /// directions have ended in order.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Side>> {
         self.engine.slots.register(self.slot, cx.waker());
-        if let Some(side) = self.reset_by() {
-            return Poll::Ready(Some(side));
-        }
-        let records = &self.engine.records;
-        if (0..2).all(|end| records.is_done(self.slot, end)) {
+        if self.is_done() {
             return Poll::Ready(None);
         }
-        Poll::Pending
+        self.reset_by()
+            .map_or(Poll::Pending, |side| Poll::Ready(Some(side)))
+    }
+
+    /// Whether both directions have ended in order, and both far hosts know.
+    fn is_done(&self) -> bool {
+        (0..2).all(|end| self.engine.records.is_done(self.slot, end))
     }
 
     /// Whether it is to be left to another daemon. [`Self::poll`] sees to it that this is asked.
@@ -401,8 +409,7 @@ impl RelayFlow {
         self.concluded = true;
         let records = &self.engine.records;
         let has_ended = self.stage == Stage::Settled
-            && ((0..2).all(|end| records.is_done(self.slot, end))
-                || (0..2).any(|end| records.was_reset(self.slot, end)));
+            && (self.is_done() || (0..2).any(|end| records.was_reset(self.slot, end)));
         if has_ended {
             records.linger(self.slot);
         } else {
