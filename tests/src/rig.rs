@@ -145,11 +145,9 @@ impl Config {
             // Tests kill daemons, run beside one another, and expect that nothing stays.
             let _ = writeln!(text, "    {PINS} off");
         }
-        for line in self
-            .global
-            .iter()
-            .filter(|line| !(for_haproxy && (line.starts_with("tune.offload") || line.starts_with(PINS))))
-        {
+        for line in self.global.iter().filter(|line| {
+            !(for_haproxy && (line.starts_with("tune.offload") || line.starts_with(PINS)))
+        }) {
             let _ = writeln!(text, "    {line}");
         }
         text.push_str("\ndefaults\n    mode tcp\n    log global\n    option tcplog\n");

@@ -175,6 +175,13 @@ fn logs(daemon: &Daemon, words: &str) -> bool {
     says(Output::Stdout) || says(Output::Stderr)
 }
 
+/// The peer's flow is reset, at the latest when it says something.
+fn assert_reset(peer: &Peer, pattern: Pattern) {
+    let _ = peer.send(pattern, 1, Segments::Fixed(1));
+    let got = peer.receive(pattern);
+    assert!(got.bytes == 0 && got.end == End::Reset, "{got}");
+}
+
 fn kill(mut daemon: Daemon) {
     daemon.signal(libc::SIGKILL).expect("kill");
     daemon.process().wait_exit(BOUND).expect("its death");
@@ -385,9 +392,9 @@ fn what_was_half_closed_is_taken_over_as_it_is() {
     kill(daemon);
     flow.server.send_all(flow.down, flow.carried, ROUND);
     let next = site.start();
-    flow.server
-        .send_all(flow.down, flow.carried + ROUND, ROUND);
-    flow.client.receive_exact(flow.down, flow.carried, 2 * ROUND);
+    flow.server.send_all(flow.down, flow.carried + ROUND, ROUND);
+    flow.client
+        .receive_exact(flow.down, flow.carried, 2 * ROUND);
     let carried = flow.carried;
     flow.carried += 2 * ROUND;
     flow.server.finish();
@@ -462,9 +469,7 @@ fn a_daemon_beside_another_relays_by_itself() {
     assert!(relayed, "the second daemon does not relay");
     // Its flows end with it, the others do not.
     kill(second);
-    let _ = own.client.send(own.up, 1, Segments::Fixed(1));
-    let (_, end) = own.client.read_to_end();
-    assert_eq!(end, End::Reset);
+    assert_reset(&own.client, own.down);
     flow.round();
     kill(first);
     flow.round();
@@ -533,10 +538,15 @@ fn clean_removes_everything_that_no_daemon_uses() {
         assert!(told.contains(name), "{told}");
     }
     assert!(!site.pins.path().exists());
-    // Nobody knows the connection any more: its ends are told at their next packet.
-    flow.client.write(b"x");
-    let (_, end) = flow.client.read_to_end();
-    assert_eq!(end, End::Reset);
+    // Nobody knows the connection any more, as soon as the kernel has let go of the programs: its ends
+    // are told at their next packet.
+    let is_told = |peer: &Peer| {
+        let sent = peer.send(flow.up, 1, Segments::Fixed(1));
+        sent.error.is_some()
+    };
+    for peer in [&flow.client, &flow.server] {
+        assert!(eventually(BOUND, || is_told(peer)), "its end is not told");
+    }
 }
 
 #[test]
@@ -575,11 +585,8 @@ fn relayed_flows_end_with_a_daemon_that_is_told_so() {
     });
     assert!(relayed, "the relay does not take the flow");
     kill(daemon);
-    for peer in [&flow.client, &flow.server] {
-        let _ = peer.send(flow.up, 1, Segments::Fixed(1));
-        let (bytes, end) = peer.read_to_end();
-        assert!(bytes.is_empty() && end == End::Reset, "{end:?}");
-    }
+    assert_reset(&flow.client, flow.down);
+    assert_reset(&flow.server, flow.up);
 }
 
 fn clean(directory: &FilePath) -> std::process::Output {

@@ -252,10 +252,10 @@ impl Adopter {
         let reset = Side::BOTH
             .into_iter()
             .find(|side| records.was_reset(slot, side.index()));
-        let ended = if let Some(side) = reset {
-            Some((Some(side), reset_by(side), Reason::PeerReset))
-        } else if (0..2).all(|end| records.is_done(slot, end)) {
+        let ended = if (0..2).all(|end| records.is_done(slot, end)) {
             Some((None, Termination::NORMAL, Reason::PeerReset))
+        } else if let Some(side) = reset {
+            Some((Some(side), reset_by(side), Reason::PeerReset))
         } else {
             idle(engine, slot, &flow.limits).map(|side| (Some(side), idled(side), Reason::Timeout))
         };

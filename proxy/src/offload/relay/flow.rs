@@ -370,7 +370,8 @@ impl RelayFlow {
     /// Whether it is to be left to another daemon. [`Self::poll`] sees to it that this is asked.
     #[must_use]
     pub fn is_to_be_left(&self) -> bool {
-        self.stage == Stage::Settled && self.engine.has_let_go()
+        // What has ended is still ours to log.
+        self.stage == Stage::Settled && self.engine.has_let_go() && !self.is_done()
     }
 
     /// Leaves it to another daemon. Call when its sockets are closed, without a packet.
