@@ -9,6 +9,7 @@
 //! array: [`Terms`] are written by the daemon, [`Half`]s by the programs and, where it is said, by
 //! the daemon too, always by compare-and-swap.
 
+pub mod details;
 pub mod phase;
 pub mod segment;
 pub mod told;
@@ -103,7 +104,8 @@ pub const TERMS_V6: u8 = 1;
 pub const TERMS_TIMESTAMPS: u8 = 2;
 /// Marks of congestion mean nothing to the other connection: they are taken off.
 pub const TERMS_NO_ECN: u8 = 4;
-/// The flow ends with the process that has its sockets.
+/// The flow ends with the process that has its sockets. Said of both ends by the flags of end 0, so that
+/// one store takes it off.
 pub const TERMS_MORTAL: u8 = 8;
 
 /// What is known of the segments of one end. Pairs of 32-bit values share a word, so that they

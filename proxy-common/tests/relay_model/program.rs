@@ -260,7 +260,7 @@ impl Program {
     pub(crate) fn leaving(&mut self, end: usize, mut wire: Wire) -> Option<Wire> {
         let segment = wire.segment();
         let word = self.halves[end].phase;
-        let mortal = self.terms[end].flags & TERMS_MORTAL != 0;
+        let mortal = self.terms[0].flags & TERMS_MORTAL != 0;
         match decide_sending(word, mortal, segment.flags) {
             Sending::Drop => None,
             Sending::Evict => {

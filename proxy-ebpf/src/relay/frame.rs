@@ -13,7 +13,7 @@ use underpass_common::relay::segment::{self, BASE, FIN, Found, Header, OPTIONS, 
 use underpass_common::relay::translate::{adjust, fold};
 use underpass_common::relay::{COPY_MARK, Key, TERMS_NO_ECN, Terms};
 
-/// `skb->tc_index` of a frame between its translation and its leaving.
+/// `skb->tc_index` of a frame that was translated.
 pub(super) const RELAYED: u32 = 0x7570;
 
 /// Bytes of an Ethernet header. Interfaces without one carry no relayed flows.

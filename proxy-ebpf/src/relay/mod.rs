@@ -45,8 +45,8 @@ pub fn underpass_relay_out(ctx: TcContext) -> i32 {
     // on this machine.
     // SAFETY: the context is the one the kernel gave this program.
     let (socket, index) = unsafe { ((*ctx.skb.skb).__bindgen_anon_2.sk, (*ctx.skb.skb).tc_index) };
+    // It stays, for the programs of another daemon that come next.
     if index == RELAYED {
-        set_index(&ctx, 0);
         return NEXT;
     }
     if socket.is_null() {
@@ -416,7 +416,7 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, flow: *mut Flow, end: usize) ->
     let mine = half(flow, end);
     let segment = packet.segment;
     let word = load(field!(mine, phase));
-    let mortal = terms(flow, end).flags & TERMS_MORTAL != 0;
+    let mortal = terms(flow, 0).flags & TERMS_MORTAL != 0;
     match phase::decide_sending(word, mortal, segment.flags) {
         Sending::Drop => DROP,
         Sending::Evict => {
