@@ -9,6 +9,7 @@
 //! array: [`Terms`] are written by the daemon, [`Half`]s by the programs and, where it is said, by
 //! the daemon too, always by compare-and-swap.
 
+pub mod icmp;
 pub mod phase;
 pub mod segment;
 pub mod told;

@@ -17,7 +17,7 @@ use underpass_common::relay::{COPY_MARK, Key, TERMS_NO_ECN, Terms};
 pub(super) const RELAYED: u32 = 0x7570;
 
 /// Bytes of an Ethernet header. Interfaces without one carry no relayed flows.
-const ETHERNET: usize = 14;
+pub(super) const ETHERNET: usize = 14;
 /// Words of IP headers.
 const IPV4: usize = 5;
 const IPV6: usize = 10;
