@@ -10,6 +10,7 @@
 //! the daemon too, always by compare-and-swap.
 
 pub mod details;
+pub mod icmp;
 pub mod phase;
 pub mod segment;
 pub mod told;

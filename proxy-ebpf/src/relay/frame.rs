@@ -17,7 +17,7 @@ use underpass_common::relay::{COPY_MARK, Key, TERMS_NO_ECN, Terms};
 pub(super) const RELAYED: u32 = 0x7570;
 
 /// Bytes of an Ethernet header. Interfaces without one carry no relayed flows.
-const ETHERNET: usize = 14;
+pub(super) const ETHERNET: usize = 14;
 /// Words of IP headers.
 const IPV4: usize = 5;
 const IPV6: usize = 10;
@@ -118,7 +118,8 @@ pub(super) fn read(ctx: &TcContext) -> Option<Packet> {
     };
     // SAFETY: points at this CPU's own value, which no other program run uses meanwhile.
     let scratch = unsafe { &mut *RELAY_SCRATCH.get_ptr_mut(0)? };
-    let rest = ctx.len().checked_sub(ETHERNET as u32)?;
+    let before = 4 * if v6 { IPV6 } else { IPV4 } as u32;
+    let held = ctx.len().checked_sub(ETHERNET as u32 + before)?;
     let length = if v6 {
         load_at(ctx, ETHERNET, &mut scratch.network)?;
         load_at(ctx, ETHERNET + 4 * IPV6, &mut scratch.header.base)?;
@@ -128,7 +129,7 @@ pub(super) fn read(ctx: &TcContext) -> Option<Packet> {
         }
         // Beyond 64 KiB there is no length.
         match length >> 16 {
-            0 => rest.checked_sub(4 * IPV6 as u32)?,
+            0 => held,
             length => length,
         }
     } else {
@@ -141,10 +142,14 @@ pub(super) fn read(ctx: &TcContext) -> Option<Packet> {
             return None;
         }
         match version & 0xffff {
-            0 => rest.checked_sub(4 * IPV4 as u32)?,
-            total => total.checked_sub(4 * IPV4 as u32)?,
+            0 => held,
+            total => total.checked_sub(before)?,
         }
     };
+    // What is cut short is the stack's to drop.
+    if length > held {
+        return None;
+    }
     let segment = Segment::read(&scratch.header.base, length)?;
     Some(Packet {
         scratch,

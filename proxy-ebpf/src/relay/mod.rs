@@ -2,6 +2,7 @@
 //! keeps the proxy's own sockets of such a flow from speaking for themselves as they leave.
 
 mod frame;
+mod icmp;
 mod records;
 
 use core::ptr;

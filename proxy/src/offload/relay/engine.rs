@@ -32,7 +32,9 @@ use crate::sys::route::{self, Route};
 /// at the start, and two map entries while it is relayed.
 pub const DEFAULT_FLOWS: u32 = 16_384;
 
-const PROGRAMS: [(&str, TcAttachType); 2] = [
+/// What was attached last comes first: what routers say is looked for where there is no segment.
+const PROGRAMS: [(&str, TcAttachType); 3] = [
+    ("underpass_relay_icmp", TcAttachType::Ingress),
     ("underpass_relay_in", TcAttachType::Ingress),
     ("underpass_relay_out", TcAttachType::Egress),
 ];
