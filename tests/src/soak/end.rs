@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -75,13 +77,18 @@ pub(super) async fn talk(
             send(&mut to, &script, other),
         )
     };
-    match tokio::time::timeout(traffic.patience, both).await {
+    let ended = match tokio::time::timeout(traffic.patience, both).await {
         Ok(ended) => ended.map(|(received, sent)| Carried { sent, received }),
         Err(_) => Err(Trouble::Stuck(format!(
             "not over after {:?}, {} bytes to send",
             traffic.patience, script.bytes
         ))),
+    };
+    if ended.is_err() {
+        // Giving up is not to look like an end to the other side.
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
+    ended
 }
 
 async fn send(

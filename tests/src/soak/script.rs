@@ -49,7 +49,8 @@ impl Script {
         Self {
             seed,
             bytes: bytes.min(most),
-            longest: 1 << dice.below(17),
+            // Some hundred writes at most: the pauses between them are not to fill the time.
+            longest: (1 << dice.below(17)).max(bytes / 200),
             pauses: [0, 0, 3, 20][usize::try_from(dice.below(4)).unwrap_or_default()],
             ends_last: dice.below(4) == 0,
             contents: Pattern::new(seed),
