@@ -87,7 +87,7 @@ pub struct Summary {
     pub reasons: BTreeMap<String, usize>,
     /// Where the daemon's own account differs from the clients'.
     pub miscounted: Vec<String>,
-    /// By client, what its flows carried up and down, in order.
+    /// By client, what its flows carried up and down.
     carried: BTreeMap<String, Vec<(u64, u64)>>,
 }
 
@@ -129,8 +129,10 @@ impl Summary {
             }
         }
         for (client, carried) in &mut self.carried {
-            // Flows of one client are logged in the order in which they end, and so are those of one port here.
-            let logged = logged.remove(client.as_str()).unwrap_or_default();
+            // A port may have served several flows, which are collected here in another order than they are logged in.
+            let mut logged = logged.remove(client.as_str()).unwrap_or_default();
+            carried.sort_unstable();
+            logged.sort_unstable();
             if *carried != logged {
                 let what = format!("{client}: carried {carried:?}, logged {logged:?}");
                 self.miscounted.push(what);
