@@ -7,6 +7,7 @@
 
 pub mod guard;
 pub mod redirect;
+pub mod relay;
 
 #[cfg(feature = "user")]
 mod pod;

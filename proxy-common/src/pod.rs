@@ -6,6 +6,7 @@
 
 use crate::guard::{Guarded, ListenerKey, Rule, SourceKey};
 use crate::redirect::{Control, State};
+use crate::relay::{Flow, Key};
 
 // SAFETY: `repr(C)`, only u64 fields, no padding: every byte is initialised and any pattern is valid.
 unsafe impl aya::Pod for Control {}
@@ -19,6 +20,10 @@ unsafe impl aya::Pod for Guarded {}
 unsafe impl aya::Pod for SourceKey {}
 // SAFETY: as for `ListenerKey`.
 unsafe impl aya::Pod for Rule {}
+// SAFETY: as for `ListenerKey`.
+unsafe impl aya::Pod for Key {}
+// SAFETY: as for `ListenerKey`; its size is asserted where it is declared.
+unsafe impl aya::Pod for Flow {}
 
 const _: () = assert!(size_of::<ListenerKey>() == 16 + 2 + 1 + 1);
 const _: () = assert!(size_of::<Guarded>() == 4 + 4 + 8 + 8);

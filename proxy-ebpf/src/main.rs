@@ -10,6 +10,7 @@
 
 mod guard;
 mod redirect;
+mod relay;
 
 #[cfg(not(test))]
 #[panic_handler]

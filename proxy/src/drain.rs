@@ -43,6 +43,12 @@ impl Control {
 }
 
 impl Drain {
+    /// What the process is doing now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        *self.0.borrow()
+    }
+
     /// Waits until the process has reached `phase`; at once if it is further already, or if
     /// nobody controls it any more.
     pub async fn reached(&mut self, phase: Phase) {

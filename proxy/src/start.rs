@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::admin::operator::Operator;
@@ -19,6 +19,7 @@ use crate::config::model::rules::Target;
 use crate::config::model::{self, BackendId, Config, Frontend, Global, LogTarget, OffloadMode};
 use crate::drain::{self, Control, Phase};
 use crate::net::listen::{self, Listening};
+use crate::net::places::Places;
 use crate::observe::log::{Identity, LEVEL_NOTICE, Logger};
 use crate::offload::guard::attached::Guards;
 use crate::offload::guard::plan::Plan;
@@ -114,7 +115,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         availability,
         no_splice: options.no_splice,
         active: Arc::default(),
-        places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+        places: Places::new(Some(places)),
         most: places,
         files,
         workers,
@@ -187,13 +188,13 @@ fn fullconn(
 }
 
 /// Whether any proxy can ask for the kernel at all.
-fn offload_wanted(modes: impl Iterator<Item = Option<OffloadMode>>) -> bool {
-    modes.map(Option::unwrap_or_default).any(|mode| {
-        !matches!(
-            mode,
-            OffloadMode::Off | OffloadMode::Buffer | OffloadMode::Pipe
-        )
-    })
+fn offload_wanted(modes: impl Iterator<Item = Option<OffloadMode>>) -> offload::Wanted {
+    let mut wanted = offload::Wanted::default();
+    for mode in modes {
+        wanted.redirect |= mode == Some(OffloadMode::Redirect);
+        wanted.relay |= mode == Some(OffloadMode::Relay);
+    }
+    wanted
 }
 
 /// Gives up what the process needs no longer.

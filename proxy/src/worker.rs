@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::broadcast;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{Semaphore, broadcast};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 
@@ -22,6 +22,8 @@ use crate::drain::{Drain, Phase};
 use crate::handshake::turns::Turns;
 use crate::net::accept::Acceptor;
 use crate::net::listen::Listening;
+use crate::net::places::Places;
+use crate::net::valve::{Order, Tap, Valve};
 use crate::observe::counters::Counters;
 use crate::observe::log::{Concurrency, Logger, StreamLine};
 use crate::observe::record::Termination;
@@ -58,7 +60,9 @@ pub struct FrontendState {
     /// Its streams.
     pub active: Arc<Gauge>,
     /// Its `maxconn`.
-    pub places: Option<Arc<Semaphore>>,
+    pub places: Places,
+    /// Opens and closes its addresses.
+    pub valve: Valve,
     /// Its `bind` addresses, in order.
     pub binds: Vec<BindState>,
     /// The sessions that it accepts.
@@ -119,7 +123,8 @@ impl FrontendState {
             binds: binds.collect(),
             logs: config.log.targets.clone().into(),
             active: Arc::default(),
-            places: config.maxconn.map(|max| Arc::new(Semaphore::new(max))),
+            places: Places::new(config.maxconn),
+            valve: Valve::default(),
             config,
         }
     }
@@ -141,8 +146,8 @@ pub struct Shared {
     /// Streams of the process.
     pub active: Arc<Gauge>,
     /// The process's `maxconn`.
-    pub places: Arc<Semaphore>,
-    /// How many places there are in all.
+    pub places: Places,
+    /// Its `maxconn` at the start.
     pub most: usize,
     /// How many descriptors the process may have.
     pub files: u64,
@@ -293,7 +298,7 @@ async fn supervise(
     let mut acceptors = tokio::task::JoinSet::new();
     for listening in listening {
         let acceptor = Acceptor::new(listening)?;
-        acceptors.spawn_local(accept(worker.clone(), acceptor));
+        acceptors.spawn_local(attend(worker.clone(), acceptor));
     }
     let mut draining = drain.clone();
     let mut is_draining = false;
@@ -398,46 +403,100 @@ impl Worker {
     }
 }
 
-/// Accepts on one listening socket for as long as it is not cancelled.
-async fn accept(worker: Rc<Worker>, mut acceptor: Acceptor) {
+/// Serves one listening socket for as long as it is not cancelled, open or closed as the frontend's valve says.
+async fn attend(worker: Rc<Worker>, mut acceptor: Acceptor) {
     let frontend = worker.shared.frontends[acceptor.frontend].clone();
+    let mut tap = frontend.valve.tap();
     loop {
-        // Over a limit connections stay in the kernel's backlog: nobody is refused.
-        let limits = [
-            Some(&worker.shared.places),
-            frontend.places.as_ref(),
-            acceptor.places.as_ref(),
-        ];
-        let mut permits = [None, None, None];
-        for (permit, limit) in permits.iter_mut().zip(limits) {
-            if let Some(places) = limit {
-                *permit = places.clone().acquire_owned().await.ok();
+        match tap.order() {
+            Order::Open => {
+                tap.obeyed();
+                if let Err(error) = accept(&worker, &frontend, &mut acceptor, &mut tap).await {
+                    tracing::error!(frontend = %frontend.config.name, %error, "a listener failed");
+                    return;
+                }
             }
-        }
-        match acceptor.accept().await {
-            Ok((socket, peer)) => {
-                frontend.counters.connections.one();
-                if let Some(most) = frontend.config.session_rate {
-                    let clock = &worker.shared.clock;
-                    while let Err(wait) = frontend.accepts.admit(most, clock.now()) {
-                        tokio::time::sleep(wait).await;
+            Order::Paused => {
+                let listening = acceptor.into_listening();
+                listening.pause();
+                let next = loop {
+                    tap.obeyed();
+                    tap.turned().await;
+                    match tap.order() {
+                        Order::Paused => {}
+                        next => break next,
+                    }
+                };
+                if next == Order::Stopped {
+                    drop(listening);
+                    tap.obeyed();
+                    return;
+                }
+                let resumed = listening.resume().and_then(|()| Acceptor::new(listening));
+                match resumed {
+                    Ok(resumed) => acceptor = resumed,
+                    Err(error) => {
+                        let name = &frontend.config.name;
+                        tracing::error!(frontend = %name, %error, "a listener did not come back");
+                        return;
                     }
                 }
-                let accepted = Accepted {
-                    socket,
-                    peer,
-                    ctrl: acceptor.ctrl,
-                    prepared: acceptor.prepared,
-                    frontend: frontend.clone(),
-                    bind: acceptor.bind,
-                    permits,
-                };
-                tokio::task::spawn_local(serve::stream(worker.clone(), accepted));
             }
-            Err(error) => {
-                tracing::error!(frontend = %frontend.config.name, %error, "a listener failed");
+            Order::Stopped => {
+                drop(acceptor);
+                tap.obeyed();
                 return;
             }
         }
+    }
+}
+
+/// Accepts until there is another order.
+async fn accept(
+    worker: &Rc<Worker>,
+    frontend: &Arc<FrontendState>,
+    acceptor: &mut Acceptor,
+    tap: &mut Tap<'_>,
+) -> io::Result<()> {
+    loop {
+        let next = async {
+            // Who has nobody to accept holds no place: the next connection may be another worker's.
+            acceptor.ready().await?;
+            // Over a limit connections stay in the kernel's backlog: nobody is refused. The process's places come
+            // last, so that a full frontend does not hold any of them.
+            let own = match &acceptor.places {
+                Some(places) => places.take().await,
+                None => None,
+            };
+            let frontends = frontend.places.take().await;
+            let permits = [own, frontends, worker.shared.places.take().await];
+            let accepted = acceptor.accept().await?;
+            io::Result::Ok(accepted.map(|accepted| (permits, accepted)))
+        };
+        let next = tokio::select! {
+            biased;
+            () = tap.turned() => return Ok(()),
+            next = next => next?,
+        };
+        let Some((permits, (socket, peer))) = next else {
+            continue;
+        };
+        frontend.counters.connections.one();
+        if let Some(most) = frontend.config.session_rate {
+            let clock = &worker.shared.clock;
+            while let Err(wait) = frontend.accepts.admit(most, clock.now()) {
+                tokio::time::sleep(wait).await;
+            }
+        }
+        let accepted = Accepted {
+            socket,
+            peer,
+            ctrl: acceptor.ctrl,
+            prepared: acceptor.prepared,
+            frontend: frontend.clone(),
+            bind: acceptor.bind,
+            permits,
+        };
+        tokio::task::spawn_local(serve::stream(worker.clone(), accepted));
     }
 }

@@ -21,6 +21,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Peer {
     socket: Socket,
     finished: AtomicBool,
+    /// Reset before `connect` returned, which is what was told of it.
+    stillborn: bool,
 }
 
 /// What a peer asks of its socket before it connects or listens.
@@ -154,6 +156,7 @@ impl Peer {
         Self {
             socket,
             finished: AtomicBool::new(false),
+            stillborn: false,
         }
     }
 
@@ -165,12 +168,16 @@ impl Peer {
     pub fn connect(to: SocketAddr, buffers: Buffers) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
         buffers.apply(&socket)?;
-        match socket.connect_timeout(&to.into(), PATIENCE) {
-            Err(error) if error.kind() != ErrorKind::ConnectionReset => return Err(error),
-            _ => {}
-        }
+        let stillborn = match socket.connect_timeout(&to.into(), PATIENCE) {
+            Ok(()) => false,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => true,
+            Err(error) => return Err(error),
+        };
         socket.set_tcp_nodelay(true)?;
-        Ok(Self::new(socket))
+        Ok(Self {
+            stillborn,
+            ..Self::new(socket)
+        })
     }
 
     /// The socket, for options and queries.
@@ -199,8 +206,12 @@ impl Peer {
     /// When the stream ends before, or nothing comes for as long as a peer waits.
     pub fn read(&self, count: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; count];
-        (&self.socket).read_exact(&mut bytes)?;
-        Ok(bytes)
+        match (&self.socket).read_exact(&mut bytes) {
+            Err(error) if self.stillborn && error.kind() == ErrorKind::UnexpectedEof => {
+                Err(ErrorKind::ConnectionReset.into())
+            }
+            other => other.map(|()| bytes),
+        }
     }
 
     /// Receives to the end of the stream, whatever comes.
@@ -208,7 +219,8 @@ impl Peer {
     pub fn read_to_end(&self) -> (Vec<u8>, End) {
         let mut bytes = Vec::new();
         let end = match (&self.socket).read_to_end(&mut bytes) {
-            Ok(_) => self.end_or_reset(),
+            Ok(_) if self.stillborn => End::Reset,
+            Ok(_) => End::Eof,
             Err(error) => match error.kind() {
                 ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => End::Reset,
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => End::Silence,
@@ -296,10 +308,12 @@ impl Peer {
                 .min(usize::try_from(most - bytes).unwrap_or(usize::MAX));
             match (&self.socket).read(&mut buffer[..room]) {
                 Ok(0) => {
-                    return Received {
-                        bytes,
-                        end: self.end_or_reset(),
+                    let end = if self.was_reset() {
+                        End::Reset
+                    } else {
+                        End::Eof
                     };
+                    return Received { bytes, end };
                 }
                 Ok(got) => {
                     if let Err(what) = pattern.check(offset + bytes, &buffer[..got]) {
@@ -369,13 +383,12 @@ impl Peer {
         );
     }
 
-    /// A reset is told to one call only: when a sender on another thread, or the connect, got it, a receiver reads an
-    /// end. The state tells the two apart while this side has not ended its direction; after that nobody sends any
-    /// more.
-    fn end_or_reset(&self) -> End {
-        let was_reset = !self.finished.load(Ordering::Relaxed)
-            && sys::is_closed(self.socket.as_fd()).unwrap_or(false);
-        if was_reset { End::Reset } else { End::Eof }
+    /// A reset is told to one call only: when a sender on another thread got it, a receiver reads an end. The state
+    /// tells the two apart while this side has not ended its direction; after that nobody sends any more.
+    fn was_reset(&self) -> bool {
+        self.stillborn
+            || !self.finished.load(Ordering::Relaxed)
+                && sys::is_closed(self.socket.as_fd()).unwrap_or(false)
     }
 
     /// Sends FIN, keeping the other direction.

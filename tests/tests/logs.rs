@@ -321,7 +321,7 @@ fn our_own_variables() {
     let lines = daemon.process().lines(Output::Stdout);
     let streams: Vec<&String> = lines
         .iter()
-        .filter(|line| !line.contains("started"))
+        .filter(|line| !line.starts_with("Proxy "))
         .collect();
     let [plain, same, more, parts] = streams[..] else {
         panic!("{lines:#?}");

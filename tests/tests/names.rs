@@ -48,6 +48,14 @@ impl Site {
         Self::of(binary().unwrap(), servers, prepare)
     }
 
+    /// With one server, whose name is resolved to the address of a program that serves.
+    fn resolved() -> Self {
+        let line = "server s1 web.test:9000 resolvers dns init-addr none resolve-prefer ipv4";
+        let site = Self::new(line, |dns| dns.host("web.test", &["127.0.0.2"]));
+        serve(site.host(), "127.0.0.2", PORT);
+        site
+    }
+
     fn of(program: PathBuf, servers: &str, prepare: impl FnOnce(&Dns)) -> Self {
         let net = Topology::loopback().unwrap();
         let dns = Dns::start(&net.proxy, nameserver()).unwrap();
@@ -162,11 +170,7 @@ fn addresses_of_both_families() {
 
 #[test]
 fn a_living_stream_does_not_move_with_its_server() {
-    let mut site = Site::new(
-        "server s1 web.test:9000 resolvers dns init-addr none resolve-prefer ipv4",
-        |dns| dns.host("web.test", &["127.0.0.2"]),
-    );
-    serve(site.host(), "127.0.0.2", PORT);
+    let mut site = Site::resolved();
     serve(site.host(), "127.0.0.3", PORT);
     site.comes_to(Some("127.0.0.2:9000"));
     let (mut living, _) = site.connect().unwrap();
@@ -251,11 +255,7 @@ fn a_template_grows_and_shrinks() {
 
 /// The name stops to be resolved in this way; the server serves on for its hold, and comes back.
 fn lost_and_found(lose: impl FnOnce(&Dns)) {
-    let mut site = Site::new(
-        "server s1 web.test:9000 resolvers dns init-addr none resolve-prefer ipv4",
-        |dns| dns.host("web.test", &["127.0.0.2"]),
-    );
-    serve(site.host(), "127.0.0.2", PORT);
+    let mut site = Site::resolved();
     site.comes_to(Some("127.0.0.2:9000"));
     lose(&site.dns);
     let asked = site.dns.queries().len();
@@ -291,11 +291,7 @@ fn a_name_server_that_is_silent() {
 
 #[test]
 fn a_name_server_that_goes_and_comes() {
-    let mut site = Site::new(
-        "server s1 web.test:9000 resolvers dns init-addr none resolve-prefer ipv4",
-        |dns| dns.host("web.test", &["127.0.0.2"]),
-    );
-    serve(site.host(), "127.0.0.2", PORT);
+    let mut site = Site::resolved();
     serve(site.host(), "127.0.0.3", PORT);
     site.comes_to(Some("127.0.0.2:9000"));
     let Site { daemon, dns, net } = site;
@@ -432,4 +428,21 @@ fn story(program: PathBuf) -> Vec<String> {
 fn the_log_is_haproxys() {
     let haproxy = PathBuf::from("/usr/sbin/haproxy");
     assert_eq!(story(binary().unwrap()), story(haproxy));
+}
+
+/// A server whose check fails may be elsewhere by now: nobody waits for the next resolution.
+#[test]
+fn a_failed_check_has_the_name_asked_for() {
+    let servers = "server s1 web.test:9000 check inter 100ms fall 1 rise 1 resolvers patient init-addr none resolve-prefer ipv4
+
+resolvers patient
+    nameserver ns1 127.0.0.1:5353
+    timeout resolve 1h
+    hold valid 300ms";
+    let mut site = Site::new(servers, |dns| dns.host("web.test", &["127.0.0.2"]));
+    serve(site.host(), "127.0.0.3", PORT);
+    site.said("be/s1 changed its IP from (none) to 127.0.0.2 by patient/ns1.");
+    site.dns.host("web.test", &["127.0.0.3"]);
+    site.said("be/s1 changed its IP from 127.0.0.2 to 127.0.0.3 by patient/ns1.");
+    site.comes_to(Some("127.0.0.3:9000"));
 }

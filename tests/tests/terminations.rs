@@ -1,6 +1,9 @@
 //! Every way in which a stream can end, provoked, and what its log line says of it: in user space and in the kernel's
 //! hands.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use underpass_tests::daemon::BOUND;
@@ -10,7 +13,7 @@ use underpass_tests::pattern::Pattern;
 use underpass_tests::peer::{Buffers, End, Peer};
 use underpass_tests::process::eventually;
 use underpass_tests::record::Record;
-use underpass_tests::rig::{Path, Rig, SERVER_PORT};
+use underpass_tests::rig::{Path, Rig, SERVER_PORT, listen};
 
 fn up() -> Pattern {
     Pattern::new(900)
@@ -22,7 +25,12 @@ fn down() -> Pattern {
 
 /// Nothing comes any more, and the connection is over, however it was ended.
 fn expect_over(peer: &Peer) {
-    let got = peer.receive(down());
+    expect_over_after(peer, 0);
+}
+
+/// The same of one that has received so many bytes.
+fn expect_over_after(peer: &Peer, bytes: u64) {
+    let got = peer.receive_counted(down(), bytes, u64::MAX, &0.into());
     assert!(
         got.bytes == 0 && matches!(got.end, End::Eof | End::Reset),
         "{got}"
@@ -113,18 +121,19 @@ fn server_resets(layout: Layout, path: Path) {
     rig.stop();
 }
 
-/// An idle flow ends for the side, or the tunnel, whose time is over first.
-fn idle(layout: Layout, path: Path, timeout: &str, letters: &str) {
+/// An idle flow ends for the side, or the tunnel, whose time is over first. `told`: whom the peer tells at once.
+fn idle(layout: Layout, path: Path, timeout: &str, letters: &str, told: Told) {
     let rig = Rig::with(layout, path, |config| {
         config.defaults(format!("timeout {timeout}"));
     });
     let (client, server, bytes) = rig.warm_flow(up(), down());
-    for peer in [client, server] {
-        let got = peer.receive_counted(down(), bytes, u64::MAX, &0.into());
-        assert!(
-            got.bytes == 0 && matches!(got.end, End::Eof | End::Reset),
-            "{got}"
-        );
+    let peers = match told {
+        Told::Client => [client, server],
+        Told::Server => [server, client],
+    };
+    for peer in peers {
+        expect_over_after(&peer, bytes);
+        // It leaves: the peer waits for that before it tells the other one.
     }
     let record = rig.record();
     expect_letters(&rig, &record, letters);
@@ -132,16 +141,23 @@ fn idle(layout: Layout, path: Path, timeout: &str, letters: &str) {
     rig.stop();
 }
 
+/// Who hears first that a flow was idle for too long.
+#[derive(Clone, Copy)]
+enum Told {
+    Client,
+    Server,
+}
+
 fn client_idle(layout: Layout, path: Path) {
-    idle(layout, path, "client 500ms", "cD");
+    idle(layout, path, "client 500ms", "cD", Told::Server);
 }
 
 fn server_idle(layout: Layout, path: Path) {
-    idle(layout, path, "server 500ms", "sD");
+    idle(layout, path, "server 500ms", "sD", Told::Client);
 }
 
 fn tunnel_idle(layout: Layout, path: Path) {
-    idle(layout, path, "tunnel 500ms", "cD");
+    idle(layout, path, "tunnel 500ms", "cD", Told::Client);
 }
 
 /// Refused, and refused again after each pause, until the retries are used up.
@@ -317,6 +333,69 @@ fn response_is_refused(layout: Layout, path: Path) {
     rig.stop();
 }
 
+/// The checks of the server find it gone.
+fn server_goes_down(layout: Layout, path: Path) {
+    const HEALTH_PORT: u16 = SERVER_PORT + 1;
+    let net = Topology::new(layout).unwrap();
+    let address = SocketAddr::new(net.server_addr.ipv4(), HEALTH_PORT);
+    let health = net.server.run(|| listen(address, Buffers::default()));
+    let health = health.expect("something to check");
+    let rig = Rig::on(net, path, false, Buffers::default(), |config| {
+        config.server_with(&format!(
+            "check port {HEALTH_PORT} inter 100ms fall 1 on-marked-down shutdown-sessions"
+        ));
+    });
+    let (client, server, bytes) = rig.warm_flow(up(), down());
+    drop(health);
+    for peer in [&client, &server] {
+        expect_over_after(peer, bytes);
+    }
+    let record = rig.record();
+    expect_letters(&rig, &record, "D-");
+    rig.check_path(&record, [1, 1]);
+    rig.stop();
+}
+
+/// Ends the flow by a command of the runtime API, which is given the answer to `show sess`.
+fn killed(layout: Layout, path: Path, command: impl FnOnce(&str) -> String) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("api");
+    let rig = Rig::with(layout, path, |config| {
+        config.global(format!("stats socket {} level admin", socket.display()));
+    });
+    let ask = |line: &str| {
+        let mut stream = UnixStream::connect(&socket).expect("the runtime API");
+        stream.write_all(line.as_bytes()).expect("a command");
+        stream.shutdown(Shutdown::Write).expect("an end");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    let (client, server, bytes) = rig.warm_flow(up(), down());
+    assert_eq!(ask(&command(&ask("show sess\n"))), "\n");
+    for peer in [&client, &server] {
+        expect_over_after(peer, bytes);
+    }
+    let record = rig.record();
+    expect_letters(&rig, &record, "K-");
+    rig.check_path(&record, [1, 1]);
+    rig.stop();
+}
+
+fn session_is_shut_down(layout: Layout, path: Path) {
+    killed(layout, path, |sessions| {
+        let of_client = sessions.lines().find(|line| line.contains(" fe=fe "));
+        let id = of_client.and_then(|line| line.split(':').next());
+        format!("shutdown session {}\n", id.expect("a session"))
+    });
+}
+
+fn sessions_of_a_server_are_shut_down(layout: Layout, path: Path) {
+    killed(layout, path, |_| {
+        "shutdown sessions server be/srv\n".to_owned()
+    });
+}
+
 /// The process stops while the stream lives.
 fn process_stops(layout: Layout, path: Path) {
     let mut rig = Rig::new(layout, path);
@@ -353,5 +432,8 @@ on_each_path!(Hosts as hosts:
     queue_is_full,
     request_is_refused,
     response_is_refused,
+    server_goes_down,
+    session_is_shut_down,
+    sessions_of_a_server_are_shut_down,
     process_stops,
 );

@@ -14,9 +14,7 @@ use crate::{ebpf, progress};
 ///
 /// If a step cannot be done; the message says what would help.
 pub(crate) fn build(workspace: &Workspace, need: Need) -> Result<PathBuf> {
-    let toolchain = setup::run(workspace, need)?;
-    progress("ebpf", &format!("compiling with {}", toolchain.describe()));
-    ebpf::build(workspace, &toolchain)?;
+    programs(workspace, need)?;
     progress("daemon", "compiling for release");
     check(
         workspace
@@ -25,4 +23,15 @@ pub(crate) fn build(workspace: &Workspace, need: Need) -> Result<PathBuf> {
         "compiling the daemon",
     )?;
     Ok(workspace.daemon())
+}
+
+/// Sets up what is missing, compiles the eBPF programs and returns their object's path.
+///
+/// # Errors
+///
+/// If a step cannot be done; the message says what would help.
+pub(crate) fn programs(workspace: &Workspace, need: Need) -> Result<PathBuf> {
+    let toolchain = setup::run(workspace, need)?;
+    progress("ebpf", &format!("compiling with {}", toolchain.describe()));
+    ebpf::build(workspace, &toolchain)
 }

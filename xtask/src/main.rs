@@ -43,7 +43,11 @@ enum Task {
         build_only: bool,
     },
     /// Build target/release/underpass with its eBPF programs embedded.
-    Build,
+    Build {
+        /// Only the eBPF programs, which the next compilation of the daemon embeds.
+        #[arg(long)]
+        programs: bool,
+    },
     /// Build, then run the quickstart with a small HTTP server behind it, or the daemon with the
     /// arguments after `--`.
     Run {
@@ -94,9 +98,13 @@ fn perform(task: &Task) -> Result<ExitCode> {
             };
             setup::run(&workspace, need)?;
         }
-        Task::Build => {
-            let daemon = build::build(&workspace, Need::Build)?;
-            println!("{}", daemon.display());
+        Task::Build { programs } => {
+            let built = if *programs {
+                build::programs(&workspace, Need::Build)?
+            } else {
+                build::build(&workspace, Need::Build)?
+            };
+            println!("{}", built.display());
         }
         Task::Run { arguments } => return run::run(&workspace, arguments),
         Task::Test { arguments } => test::test(&workspace, arguments)?,

@@ -1,7 +1,9 @@
 //! What runs beside the workers, on a thread of its own: the runtime API, health checks, names.
 
 pub mod commands;
+pub mod farewell;
 pub mod operator;
+pub mod sections;
 pub mod socket;
 pub mod stat;
 
@@ -37,6 +39,15 @@ pub fn start(
             local.spawn_local(names::run(Rc::clone(&operator)));
             local.spawn_local(socket::run(listeners, Rc::clone(&operator)));
             local.block_on(&runtime, async move {
+                let mut draining = drain.clone();
+                tokio::select! {
+                    () = draining.reached(Phase::Draining) => {}
+                    () = operator.workers_ended() => {}
+                }
+                // Workers may have ended before this thread had a look. Who is stopped at once says nothing.
+                if drain.phase() == Phase::Draining {
+                    farewell::tell_all(&operator);
+                }
                 tokio::select! {
                     () = drain.reached(Phase::Stopping) => {}
                     () = operator.workers_ended() => {}

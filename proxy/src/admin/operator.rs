@@ -11,6 +11,7 @@ use tokio::sync::{Notify, broadcast, mpsc};
 
 use crate::backend::health::status::{Outcome, Verdict};
 use crate::backend::health::wording::{self, Cause, LEVEL_EMERGENCY, Left, Title};
+use crate::backend::names::machine::errand::Errand;
 use crate::backend::standing::{Admin, Effects, Finding, Op, Order, Which};
 use crate::backend::{Backend, Server};
 use crate::config::model::{LogTarget, ServerAddress};
@@ -106,6 +107,9 @@ pub struct Operator {
     /// Servers that warm up.
     warming: RefCell<Vec<ServerAt>>,
     warming_began: Notify,
+    errands: mpsc::UnboundedSender<Errand>,
+    /// Until somebody resolves names.
+    pending_errands: RefCell<Option<mpsc::UnboundedReceiver<Errand>>>,
 }
 
 impl Operator {
@@ -138,7 +142,10 @@ impl Operator {
                 }),
             }
         });
+        let (errands, pending_errands) = mpsc::unbounded_channel();
         Self {
+            errands,
+            pending_errands: RefCell::new(Some(pending_errands)),
             telling: telling.collect(),
             followers,
             shared,
@@ -207,6 +214,27 @@ impl Operator {
         true
     }
 
+    /// What those who resolve names are asked for; once.
+    #[must_use]
+    pub fn take_errands(&self) -> mpsc::UnboundedReceiver<Errand> {
+        let pending = self.pending_errands.take();
+        pending.unwrap_or_else(|| mpsc::unbounded_channel().1)
+    }
+
+    /// Asks for something of those who resolve names.
+    fn send(&self, errand: Errand) {
+        // They end with the process.
+        let _ = self.errands.send(errand);
+    }
+
+    /// A server whose name is resolved stands for another host from now on.
+    pub fn rename(&self, at: ServerAt, host: Arc<str>) {
+        if let Some((_, server)) = self.server(at) {
+            server.set_fqdn(Some(Arc::clone(&host)));
+            self.send(Errand::Rename(at, host));
+        }
+    }
+
     /// A server's agent asks for another limit of streams.
     pub fn limit(&self, at: ServerAt, limit: u32) {
         if let Some((backend, _)) = self.server(at) {
@@ -232,6 +260,10 @@ impl Operator {
         );
         if let Some(observer) = server.observer.as_ref().filter(|_| passed) {
             observer.forget();
+        }
+        let failed = verdict.status.outcome() == Outcome::Failed;
+        if failed && which == Which::Server && server.config.naming.resolvers.is_some() {
+            self.send(Errand::Doubt(at));
         }
         let finding = server.standing().found(which, verdict);
         self.follow_up(at, which, &finding);

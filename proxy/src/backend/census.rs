@@ -60,6 +60,22 @@ impl Census for Shared {
         })
     }
 
+    fn frontend_number(&self, frontend: usize) -> u64 {
+        let frontend = self.frontends.get(frontend);
+        frontend.map_or(0, |frontend| frontend.config.number.into())
+    }
+
+    fn backend_number(&self, backend: usize) -> u64 {
+        let backend = self.backends.get(backend);
+        backend.map_or(0, |backend| backend.config.number.into())
+    }
+
+    fn server_number(&self, backend: usize, server: usize) -> u64 {
+        let backend = self.backends.get(backend);
+        let server = backend.and_then(|backend| backend.servers.get(server));
+        server.map_or(0, |server| server.id.into())
+    }
+
     fn frontend_rate(&self, frontend: usize) -> u64 {
         self.frontends
             .get(frontend)

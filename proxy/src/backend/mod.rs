@@ -7,6 +7,7 @@ pub mod health;
 pub mod names;
 pub mod place;
 pub mod standing;
+pub mod wary;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -21,6 +22,7 @@ use dispatch::{Dispatcher, Grant, Limits};
 use health::observe::Observer;
 use place::Waiter;
 use standing::{Standing, Takes};
+use wary::Wary;
 
 /// Counts living things; a [`Held`] takes its one back when it is dropped.
 #[derive(Debug, Default)]
@@ -76,6 +78,8 @@ pub struct Server {
     pub counters: Counters,
     /// `observe`.
     pub observer: Option<Observer>,
+    /// Whether it resets connections at once.
+    pub wary: Wary,
     /// How its checks speak TLS.
     pub check_tls: Option<Arc<ServerContext>>,
     /// What its standing comes to, for workers.
@@ -117,7 +121,7 @@ impl Server {
         }
     }
 
-    fn set_fqdn(&self, to: Option<Arc<str>>) {
+    pub(crate) fn set_fqdn(&self, to: Option<Arc<str>>) {
         *self.fqdn.write().unwrap_or_else(PoisonError::into_inner) = to;
     }
 }
@@ -166,6 +170,7 @@ impl Backend {
                     config: server.clone(),
                     active: Arc::default(),
                     observer: server.health.observe.map(Observer::new),
+                    wary: Wary::default(),
                     check_tls: server
                         .health
                         .check

@@ -30,6 +30,7 @@ use std::sync::Arc;
 pub use diagnostic::{Diagnostic, Severity};
 use lookups::{Lookups, SystemLookups};
 use model::{Config, Environment};
+pub(crate) use section::check_host;
 
 /// One configuration file's contents.
 #[derive(Debug, Clone)]

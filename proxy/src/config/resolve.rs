@@ -47,7 +47,7 @@ pub(crate) fn resolve(
         tables: compiled.tables,
         ..Config::default()
     };
-    for (proxy, number) in draft.proxies.iter().zip(numbers(&draft.proxies)) {
+    for (proxy, number) in draft.proxies.iter().zip(numbers(&draft)) {
         if !proxy.settings.disabled {
             check_proxy(proxy, &backends, diagnostics);
             check_sources(proxy, diagnostics);
@@ -114,14 +114,19 @@ fn check_defaults(draft: &Draft, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// The numbers that statistics know proxies by, as HAProxy gives them: 1 is its own, an `id` is
-/// taken as it is and still uses up a turn.
-fn numbers(proxies: &[Proxy]) -> Vec<u32> {
+/// The numbers that statistics know proxies by, as HAProxy gives them: an `id` is taken as it is and
+/// still uses up a turn, and a runtime API is a proxy of its own, the first.
+fn numbers(draft: &Draft) -> Vec<u32> {
+    let proxies = &draft.proxies;
     let given: HashSet<u32> = proxies
         .iter()
         .filter_map(|proxy| proxy.id.as_ref().map(|(id, _)| *id))
         .collect();
-    let mut next = 2;
+    let mut next = if draft.global.stats_sockets.is_empty() {
+        1
+    } else {
+        2
+    };
     let number = |proxy: &Proxy| {
         let number = match &proxy.id {
             Some((id, _)) => *id,

@@ -158,8 +158,8 @@ impl Incoming {
 pub enum Ended {
     /// It got its answer.
     Answered,
-    /// A rule refused it.
-    Denied,
+    /// A rule refused it: of this handler, TCP_RULES or ACCEPT_SESSION.
+    Denied(Handler),
     /// It failed. `silent`: its client never sent anything, as port scanners and checks do.
     Failed {
         /// Why.
@@ -195,7 +195,9 @@ pub fn begin(entrance: &Entrance<'_>, mut incoming: Box<Incoming>) -> Begun {
         };
         match outcome {
             Outcome::Done(more) => owe(&mut incoming.connection, &mut owed, handler, more),
-            Outcome::Denied(ruling) => return Begun::Over(Err(denied(*incoming, ruling))),
+            Outcome::Denied(ruling) => {
+                return Begun::Over(Err(denied(*incoming, handler, ruling)));
+            }
             Outcome::Input | Outcome::Output | Outcome::Over => {
                 return Begun::Owes(incoming, owed);
             }
@@ -235,7 +237,11 @@ pub async fn finish(
             tracing::debug!(%history, "a connection got its answer");
             Err(Ended::Answered)
         }
-        Ok(Outcome::Denied(ruling)) => Err(denied(*incoming, ruling)),
+        Ok(Outcome::Denied(ruling)) => {
+            // The handler that refused is the one that is still owed.
+            let handler = owed.first().unwrap_or(Handler::AcceptSession);
+            Err(denied(*incoming, handler, ruling))
+        }
         Ok(_) => Ok(incoming),
         Err(failure) => {
             let source = incoming.session.source;
@@ -272,11 +278,11 @@ pub async fn finish(
 }
 
 /// Closes a connection that a rule refused.
-fn denied(incoming: Incoming, ruling: Ruling) -> Ended {
+fn denied(incoming: Incoming, handler: Handler, ruling: Ruling) -> Ended {
     if ruling == Ruling::SilentDrop {
         incoming.connection.vanish();
     }
-    Ended::Denied
+    Ended::Denied(handler)
 }
 
 /// A turn in the worker's queue for cryptography, for the handler that needs one.

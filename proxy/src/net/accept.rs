@@ -8,9 +8,9 @@ use std::time::Duration;
 use socket2::SockAddr;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Semaphore;
 
 use super::listen::Listening;
+use super::places::Places;
 use crate::conn::Ctrl;
 use crate::conn::state::{SocketMove, SocketState};
 use crate::sys::socket;
@@ -37,7 +37,8 @@ pub struct Acceptor {
     /// Index of its `bind` address within the frontend.
     pub bind: usize,
     /// The address's own `maxconn`, shared by all workers.
-    pub places: Option<Arc<Semaphore>>,
+    pub places: Option<Arc<Places>>,
+    backlog: Option<i32>,
 }
 
 impl Acceptor {
@@ -55,29 +56,57 @@ impl Acceptor {
             frontend: listening.frontend,
             bind: listening.bind,
             places: listening.places,
+            backlog: listening.backlog,
         })
     }
 
-    /// The next connection. Failures of a single connection, and shortages, are waited out.
+    /// Watches the socket no longer.
+    #[must_use]
+    pub fn into_listening(self) -> Listening {
+        Listening {
+            socket: self.socket.into_inner(),
+            ctrl: self.ctrl,
+            prepared: self.prepared,
+            frontend: self.frontend,
+            bind: self.bind,
+            places: self.places,
+            backlog: self.backlog,
+        }
+    }
+
+    /// Waits until a connection may be there.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub async fn ready(&mut self) -> io::Result<()> {
+        self.burst += 1;
+        if self.burst > BURST {
+            self.burst = 0;
+            tokio::task::yield_now().await;
+        }
+        self.socket.readable().await?.retain_ready();
+        Ok(())
+    }
+
+    /// The next connection; `None`: there is none any more. Failures of a single connection, and shortages, are waited
+    /// out.
     ///
     /// # Errors
     /// When the runtime is shutting down or the socket is no listening socket any more, and ever
     /// after.
-    pub async fn accept(&mut self) -> io::Result<(OwnedFd, SockAddr)> {
+    pub async fn accept(&mut self) -> io::Result<Option<(OwnedFd, SockAddr)>> {
         if self.state != SocketState::Listen {
             let state = self.state;
             return Err(io::Error::other(format!("the listening socket is {state}")));
         }
         loop {
-            self.burst += 1;
-            if self.burst > BURST {
-                self.burst = 0;
-                tokio::task::yield_now().await;
-            }
             let mut guard = self.socket.readable().await?;
             match socket::accept(self.socket.as_fd()) {
-                Ok(accepted) => return Ok(accepted),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => guard.clear_ready(),
+                Ok(accepted) => return Ok(Some(accepted)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    guard.clear_ready();
+                    return Ok(None);
+                }
                 Err(error) if socket::is_shortage(&error) => {
                     tracing::warn!(%error, "cannot accept for now");
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
@@ -115,6 +144,7 @@ mod tests {
             frontend: 0,
             bind: 0,
             places: None,
+            backlog: None,
         })
         .unwrap();
         let error = acceptor.accept().await.unwrap_err();

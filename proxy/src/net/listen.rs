@@ -1,16 +1,16 @@
 //! Opens the listening sockets of a configuration.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::sync::Semaphore;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+use super::places::Places;
 use crate::config::model::{Bind, BindAddress, Frontend};
 use crate::conn::Ctrl;
 use crate::conn::ctrl::tcp;
@@ -37,7 +37,31 @@ pub struct Listening {
     /// Index of its `bind` address within the frontend.
     pub bind: usize,
     /// The address's own `maxconn`, shared by all workers.
-    pub places: Option<Arc<Semaphore>>,
+    pub places: Option<Arc<Places>>,
+    /// Connections that may wait, where the socket is this process's own and can be closed for a while.
+    pub backlog: Option<i32>,
+}
+
+impl Listening {
+    /// Refuses connections, where it can; where it cannot they wait.
+    pub fn pause(&self) {
+        if self.backlog.is_some()
+            && let Err(error) = SockRef::from(&self.socket).shutdown(Shutdown::Both)
+        {
+            tracing::warn!(%error, "a listening socket was not closed");
+        }
+    }
+
+    /// Takes connections again.
+    ///
+    /// # Errors
+    /// When the address was taken meanwhile.
+    pub fn resume(&self) -> io::Result<()> {
+        match self.backlog {
+            Some(backlog) => SockRef::from(&self.socket).listen(backlog),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Opens every listening socket of `frontends`, once per worker: each worker gets its own TCP
@@ -86,7 +110,7 @@ fn open(
         .backlog
         .or(config.backlog)
         .map_or(DEFAULT_BACKLOG, |n| i32::try_from(n).unwrap_or(i32::MAX));
-    let places = bind.maxconn.map(|max| Arc::new(Semaphore::new(max)));
+    let places = bind.maxconn.map(|max| Arc::new(Places::new(Some(max))));
     let listening = |socket, ctrl, prepared| Listening {
         socket,
         ctrl,
@@ -94,6 +118,8 @@ fn open(
         frontend,
         bind: index,
         places: places.clone(),
+        // Of a socket that is shared every owner would see it.
+        backlog: prepared.then_some(backlog),
     };
     match &bind.address {
         BindAddress::Inet(address) => {

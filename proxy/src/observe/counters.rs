@@ -66,7 +66,7 @@ pub struct Counters {
     pub denied_sessions: Count,
     /// Streams for which no server was reached (`econ`).
     pub failed_connections: Count,
-    /// Streams whose server failed them later (`eresp`).
+    /// Streams that their servers reset (`eresp`).
     pub failed_responses: Count,
     /// Retries (`wretr`).
     pub retries: Count,

@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime};
 use crate::conn::Side;
 use crate::conn::end::{EndHistory, Layer, Reason};
 use crate::observe::log::Notes;
+use crate::offload::relay;
 use crate::stream::interface::State;
 use crate::stream::living::{KillSwitch, ServerAt};
 
@@ -28,6 +29,8 @@ pub enum Path {
     Pipe,
     /// The sockmap redirect.
     Redirect,
+    /// The packet relay.
+    Relay,
 }
 
 impl Path {
@@ -39,6 +42,7 @@ impl Path {
             Self::Buffer => "buffer",
             Self::Pipe => "pipe",
             Self::Redirect => "redirect",
+            Self::Relay => "relay",
         }
     }
 }
@@ -60,6 +64,12 @@ pub enum Why {
     Refused,
     /// The flow moved too fast to be handed over at a clean point.
     Busy,
+    /// It ended before it could be handed over.
+    Early,
+    /// No interface leads to one side.
+    NoRoute,
+    /// Its two connections cannot be translated into one another.
+    Relay(relay::eligible::Refusal),
 }
 
 impl Why {
@@ -74,6 +84,9 @@ impl Why {
             Self::NotEstablished => "not-established",
             Self::Refused => "refused",
             Self::Busy => "busy",
+            Self::Early => "early",
+            Self::NoRoute => "no-route",
+            Self::Relay(refusal) => refusal.name(),
         }
     }
 }
@@ -256,6 +269,8 @@ pub struct FlowRecord {
     pub client: Endpoint,
     /// The frontend's name.
     pub frontend: Arc<str>,
+    /// Whether the address that its client came to speaks TLS.
+    pub secure: bool,
     /// The backend's name, once chosen.
     pub backend: OnceCell<Arc<str>>,
     /// The server's name, once chosen.

@@ -16,6 +16,8 @@ pub enum Engine {
     None,
     /// The sockmap redirect.
     Redirect,
+    /// The packet relay.
+    Relay,
 }
 
 /// What a flow's frontend and backend allow.
@@ -69,6 +71,7 @@ impl Policy {
     pub fn engine(&self) -> Engine {
         match self.mode {
             OffloadMode::Redirect => Engine::Redirect,
+            OffloadMode::Relay => Engine::Relay,
             // The bench's verdict on this engine: it loses to user space on every workload, so
             // that `auto` does not take it.
             _ => Engine::None,

@@ -23,5 +23,5 @@ pub mod scene;
 pub mod session;
 pub mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod vars;

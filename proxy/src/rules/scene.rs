@@ -57,6 +57,19 @@ pub trait Census: fmt::Debug {
         let _ = frontend;
         0
     }
+    /// The `id` of a frontend, or the number that its place gives it.
+    fn frontend_number(&self, frontend: usize) -> u64 {
+        frontend as u64 + 1
+    }
+    /// That of a backend.
+    fn backend_number(&self, backend: usize) -> u64 {
+        backend as u64 + 1
+    }
+    /// That of a server.
+    fn server_number(&self, backend: usize, server: usize) -> u64 {
+        let _ = backend;
+        server as u64 + 1
+    }
     /// Living streams of a listening address of a frontend, by its `id`.
     fn listener_connections(&self, frontend: usize, listener: u32) -> u64 {
         let _ = (frontend, listener);

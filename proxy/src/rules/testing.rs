@@ -17,7 +17,24 @@ use super::table::Tables;
 use super::vars::{ProcessVars, VarNames, Variables, Vars};
 use crate::config::diagnostic::Fault;
 use crate::config::lexer::{self, Word};
+use crate::config::model::{Config, Environment};
+use crate::config::{self, Source};
 use crate::sys::tcp;
+
+/// A proxy in which nothing happens.
+#[derive(Debug)]
+pub(crate) struct Idle;
+
+impl Census for Idle {}
+
+/// The configuration of one `listen` section, `p`, with these lines besides what it needs.
+pub(crate) fn load(lines: &str) -> Config {
+    let text = format!("listen p\n bind :80\n server s 192.0.2.1:80\n{lines}");
+    let outcome = config::load(&[Source::new("t.cfg", text.clone())], &Environment::new());
+    outcome
+        .config
+        .unwrap_or_else(|| panic!("{text}\n{:#?}", outcome.diagnostics))
+}
 
 /// Counts that tell by their value where they come from.
 #[derive(Debug)]

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use socket2::SockAddr;
+use tokio::time::timeout;
 
 use super::introduction;
-use crate::backend::{Backend, Server};
+use crate::backend::{Backend, Server, wary};
 use crate::channel::pool::Pool;
 use crate::config::model::remote::RemoteAddress;
 use crate::config::model::tls::SniExpression;
@@ -109,6 +110,13 @@ pub async fn attempt(approach: &Approach<'_>, server: &Server) -> Result<Connect
         ServerAddress::Remote(remote) => Some(Errand::new(request(approach, remote).encode())),
         _ => None,
     };
+    // An agent's connection says nothing of the server's.
+    if errand.is_none()
+        && server.wary.is()
+        && let Ok(error) = timeout(wary::MOMENT, connection.gone(false)).await
+    {
+        return Err(error.into());
+    }
     if errand.is_none() && server.config.send_proxy.is_none() && server.tls.is_none() {
         connection.established();
         return Ok(connection);
@@ -241,7 +249,8 @@ fn open(approach: &Approach<'_>, server: &Server, address: &Address) -> io::Resu
     let options = tcp::ConnectOptions {
         source: server.config.source.or(backend.source),
         keepalive: backend.socket.keepalive,
-        data_follows: approach.data_follows,
+        // Held back, the acknowledgement would let the server see the connection only with the data.
+        data_follows: approach.data_follows && !server.wary.is(),
     };
     let mut connection = match address {
         Address::Inet(address) => tcp::connect(*address, options)?,

@@ -91,7 +91,6 @@ impl<'a> Logging<'a> {
         *self.record.notes.borrow_mut() = Some(Box::new(Notes {
             number: self.worker.logger.next_number(),
             listener: bind.map_or(0, |bind| bind.id),
-            is_tls: bind.is_some_and(|bind| bind.tls.is_some()),
             ..notes
         }));
     }

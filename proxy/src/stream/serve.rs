@@ -22,6 +22,7 @@ use crate::backend::place::Place;
 use crate::backend::{Backend, Held};
 use crate::config::model::SocketOptions;
 use crate::conn::ctrl::tcp;
+use crate::conn::end::Handler;
 use crate::conn::{Connection, Ctrl};
 use crate::handshake::incoming::{self, Begun, Ended, Entrance, Incoming};
 use crate::handshake::tcp_rules::Rules;
@@ -91,7 +92,7 @@ pub fn stream(worker: Rc<Worker>, accepted: Accepted) -> impl Future<Output = ()
                 };
                 enter(&worker, place, incoming).await;
             }
-            Err(source) => gone(&worker, &frontend, arrival, source),
+            Err(source) => gone(&worker, &frontend, bind, arrival, source),
         }
         drop(held);
     }
@@ -129,11 +130,17 @@ async fn enter(worker: &Rc<Worker>, place: Arrived<'_>, incoming: Box<Incoming>)
 }
 
 /// Logs a client that left before it was a connection.
-fn gone(worker: &Worker, frontend: &FrontendState, arrival: Arrival, source: Endpoint) {
-    let record = record(worker, frontend, arrival, source);
+fn gone(
+    worker: &Worker,
+    frontend: &FrontendState,
+    bind: usize,
+    arrival: Arrival,
+    source: Endpoint,
+) {
+    let record = record(worker, frontend, bind, arrival, source);
     let counted = Counted::new(worker, frontend);
     let ending = Termination::CLIENT_GONE_CONNECTING;
-    Logging::new(worker, frontend, 0, &record).log(ending, counted.now());
+    Logging::new(worker, frontend, bind, &record).log(ending, counted.now());
 }
 
 /// Where and when a session began.
@@ -154,13 +161,16 @@ struct Arrival {
 fn record(
     worker: &Worker,
     frontend: &FrontendState,
+    bind: usize,
     arrival: Arrival,
     client: Endpoint,
 ) -> FlowRecord {
+    let bind = frontend.binds.get(bind);
     FlowRecord {
         id: worker.next_flow_id(),
         client,
         frontend: frontend.config.name.clone(),
+        secure: bind.is_some_and(|bind| bind.tls.is_some()),
         backend: std::cell::OnceCell::new(),
         server: RefCell::new(None),
         times: std::cell::Cell::new(Times {
@@ -195,7 +205,7 @@ async fn serve(worker: &Rc<Worker>, place: Arrived<'_>, mut incoming: Box<Incomi
         frontend, arrival, ..
     } = place;
     let source = incoming.session.source;
-    let record = Rc::new(record(worker, frontend, arrival, source));
+    let record = Rc::new(record(worker, frontend, place.bind, arrival, source));
     tally::taken(&worker.shared, frontend);
     let living = worker.living.enter(&record, frontend);
     let mut counted = Counted::new(worker, frontend);
@@ -225,8 +235,10 @@ fn refused(worker: &Worker, place: Arrived<'_>, ended: &Ended) {
         frontend, arrival, ..
     } = place;
     // What a rule refuses is counted, and not logged.
-    if matches!(ended, Ended::Denied) {
-        frontend.counters.denied_connections.one();
+    match ended {
+        Ended::Denied(Handler::TcpRules) => frontend.counters.denied_connections.one(),
+        Ended::Denied(_) => frontend.counters.denied_sessions.one(),
+        _ => {}
     }
     let Ended::Failed {
         failure,
@@ -244,7 +256,7 @@ fn refused(worker: &Worker, place: Arrived<'_>, ended: &Ended) {
     } else {
         LEVEL_INFO
     };
-    let record = record(worker, frontend, arrival, *source);
+    let record = record(worker, frontend, place.bind, arrival, *source);
     let logging = Logging::new(worker, frontend, place.bind, &record);
     if logging.failed(level, Counted::new(worker, frontend).now()) {
         return;
@@ -339,6 +351,12 @@ async fn run(
     let ending = transfer::run(setup, client, server, record.clone()).await;
     account.settle(worker.shared.clock.now());
     let server = counted.place.as_ref().map(Place::server);
+    if let Some(server) = server {
+        let received = record.down.bytes();
+        server
+            .wary
+            .learn(received, ending == Termination::SERVER_RESET);
+    }
     Logging::new(worker, frontend, bind, record).ended(&session.borrow(), server);
     account.close(worker.shared.clock.now());
     record.log_level.set(session.borrow().log_level);

@@ -90,7 +90,14 @@ pub fn ended(
             ('P', 'D') => counters.denied_responses.one(),
             ('C' | 'c', 'R') if front => counters.failed_requests.one(),
             ('C' | 'c', _) if !front => counters.client_aborts.one(),
-            ('S' | 's', 'D') if !front => counters.server_aborts.one(),
+            ('S', 'D') if !front => {
+                counters.failed_responses.one();
+                counters.server_aborts.one();
+            }
+            ('s', 'D') if !front => counters.server_aborts.one(),
+            // Nobody was there who could have failed.
+            ('s', 'Q') if who == Who::Backend => counters.failed_connections.one(),
+            ('I', _) => counters.internal_errors.one(),
             _ => {}
         }
         if front {

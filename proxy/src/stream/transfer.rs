@@ -19,11 +19,12 @@ use crate::conn::data::ssl;
 use crate::conn::end::{Layer, Reason};
 use crate::conn::state::View;
 use crate::conn::{Connection, Side};
-use crate::observe::record::{FlowRecord, Termination, Why};
+use crate::observe::record::{FlowRecord, Path, Termination, Why};
 use crate::offload::Availability;
 use crate::offload::path::{Engine as PathEngine, Policy};
-use crate::offload::redirect::engine::Engine;
 use crate::offload::redirect::flow::{Failure, RedirectFlow};
+use crate::offload::relay::flow::{Progress, RelayFlow};
+use crate::offload::{redirect, relay};
 use crate::stream::gate::{Gate, Opened};
 use crate::stream::idle::IdleLimits;
 use crate::sys;
@@ -61,18 +62,29 @@ pub struct Setup {
 enum Mover {
     User,
     Redirect(Box<RedirectFlow>),
+    Relay(Box<RelayFlow>),
+}
+
+/// The engine that a flow is to go to.
+#[derive(Debug, Clone)]
+enum Wanted {
+    Redirect(Arc<redirect::engine::Engine>),
+    Relay(Arc<relay::engine::Engine>),
 }
 
 /// The DATA phase of one stream.
 #[derive(Debug)]
 struct DataPhase {
     setup: Setup,
+    // An engine's part is dropped before the sockets: it says what becomes of them.
+    mover: Mover,
+    /// It is on its way to the relay, while user space goes on.
+    relay: Option<Box<RelayFlow>>,
     connections: [Connection; 2],
     channels: [Channel; 2],
     record: Rc<FlowRecord>,
-    mover: Mover,
     /// The engine that the flow still wants; `None` once it is there or will never be.
-    wanted: Option<Arc<Engine>>,
+    wanted: Option<Wanted>,
     attempts: u32,
     untouched: bool,
     /// A connection was lost to a failed registration: the flow cannot go on.
@@ -137,19 +149,15 @@ impl DataPhase {
         {
             record.why.set(Some(Why::Tls));
         }
-        let wanted = match setup.policy.engine() {
-            PathEngine::None => None,
-            PathEngine::Redirect => {
-                if connections.iter().any(|c| !c.ctrl().is_tcp()) {
-                    record.why.set(Some(Why::NotTcp));
-                    None
-                } else if !raw {
-                    record.why.set(Some(Why::Tls));
-                    None
-                } else if let Some(engine) = &setup.availability.redirect {
-                    Some(engine.clone())
-                } else {
-                    record.why.set(Some(Why::Unavailable));
+        let engine = setup.policy.engine();
+        let wanted = if engine == PathEngine::None {
+            None
+        } else {
+            let is_tcp = connections.iter().all(|c| c.ctrl().is_tcp());
+            match wanted(engine, is_tcp, raw, &setup.availability) {
+                Ok(wanted) => Some(wanted),
+                Err(why) => {
+                    record.why.set(Some(why));
                     None
                 }
             }
@@ -162,6 +170,7 @@ impl DataPhase {
             record,
             mover: Mover::User,
             wanted,
+            relay: None,
             attempts: 0,
             untouched,
             unwatched: false,
@@ -191,9 +200,28 @@ impl DataPhase {
                     Ok(()) => Termination::NORMAL,
                     Err(failure) => explain(failure, &self.record, &mut self.connections),
                 }),
+            Mover::Relay(flow) => flow.poll(cx).map(|reset| match reset {
+                None => Termination::NORMAL,
+                Some(side) => {
+                    let reason = Reason::PeerReset;
+                    note_failure(
+                        &self.record,
+                        &mut self.connections,
+                        side,
+                        Layer::Socket,
+                        reason,
+                    );
+                    reset_by(side)
+                }
+            }),
         };
         if ended.is_ready() {
             return ended;
+        }
+        if self.relay.is_some()
+            && let Err(termination) = self.advance_relay(cx)
+        {
+            return Poll::Ready(termination);
         }
         let promoted = self.is_due() && self.promote(cx, false);
         if let Some((side, error)) = self.lost.take() {
@@ -329,6 +357,7 @@ impl DataPhase {
             && self.setup.gate.is_none()
             && !self.connections.iter().any(has_failed)
             && matches!(self.mover, Mover::User)
+            && self.relay.is_none()
             && self.setup.policy.is_due(
                 self.record.up.bytes() + self.record.down.bytes(),
                 self.started.elapsed(),
@@ -338,8 +367,13 @@ impl DataPhase {
     /// Tries to hand the flow over. `untouched`: nothing was ever read from either socket. Returns
     /// whether the kernel has it now.
     fn promote(&mut self, cx: &mut Context<'_>, untouched: bool) -> bool {
-        let Some(engine) = self.wanted.clone() else {
-            return false;
+        let engine = match self.wanted.clone() {
+            None => return false,
+            Some(Wanted::Redirect(engine)) => engine,
+            Some(Wanted::Relay(engine)) => {
+                self.enrol_in_relay(&engine);
+                return false;
+            }
         };
         let ended = self.channels.iter().any(|c| !c.flags().is_empty());
         if ended {
@@ -383,6 +417,87 @@ impl DataPhase {
                 false
             }
         }
+    }
+
+    /// Has the relay look at the flow.
+    fn enrol_in_relay(&mut self, engine: &Arc<relay::engine::Engine>) {
+        if self.channels.iter().any(|c| !c.flags().is_empty()) {
+            self.wanted = None;
+            return;
+        }
+        let held = [self.channels[0].held(), self.channels[1].held()];
+        match RelayFlow::enrol(engine, &self.connections, held) {
+            Ok(flow) => {
+                self.wanted = None;
+                self.relay = Some(Box::new(flow));
+            }
+            Err(refusal) => {
+                tracing::debug!(flow = self.record.id, error = %refusal.error, "not relayed");
+                self.attempts += 1;
+                if refusal.why != Why::Busy || self.attempts > MOST_ATTEMPTS {
+                    self.stay(refusal.why);
+                }
+            }
+        }
+    }
+
+    /// Takes a flow that is on its way to the relay further.
+    fn advance_relay(&mut self, cx: &mut Context<'_>) -> Result<(), Termination> {
+        let Some(flow) = &mut self.relay else {
+            return Ok(());
+        };
+        let ended = self.channels.iter().any(|c| !c.flags().is_empty());
+        if ended && flow.is_open() {
+            // Ends are relayed, and never told to the sockets: what is this?
+            tracing::warn!(flow = self.record.id, "a relayed flow's socket has ended");
+            return Err(Termination::INTERNAL);
+        }
+        let progress = if ended {
+            Progress::Gone
+        } else {
+            match flow.advance(&self.connections, &self.record, cx) {
+                Ok(progress) => progress,
+                Err(error) => {
+                    tracing::warn!(flow = self.record.id, %error, "a flow was given up");
+                    return Err(Termination::INTERNAL);
+                }
+            }
+        };
+        match progress {
+            Progress::Waiting => {}
+            Progress::Reset(side) => {
+                note_failure(
+                    &self.record,
+                    &mut self.connections,
+                    side,
+                    Layer::Socket,
+                    Reason::PeerReset,
+                );
+                return Err(reset_by(side));
+            }
+            Progress::Gone => {
+                if let Some(flow) = self.relay.take() {
+                    flow.withdraw();
+                    self.stay(Why::Early);
+                }
+            }
+            Progress::Settled => {
+                if let Some(flow) = self.relay.take() {
+                    for (connection, channel) in self.connections.iter_mut().zip(&mut self.channels)
+                    {
+                        connection.sleep();
+                        channel.release(&self.setup.pool);
+                    }
+                    for direction in [&self.record.up, &self.record.down] {
+                        direction.path.set(Path::Relay);
+                    }
+                    self.mover = Mover::Relay(flow);
+                    // It has to be polled once, to be subscribed to.
+                    cx.waker().wake_by_ref();
+                }
+            }
+        }
+        Ok(())
     }
 
     fn stay(&mut self, why: Why) -> bool {
@@ -438,13 +553,20 @@ impl DataPhase {
             let now = Instant::now();
             let (active, half_closed) = match &mut self.mover {
                 Mover::User => (
-                    self.active,
+                    match &self.relay {
+                        Some(flow) if flow.is_open() => flow.last_active(now),
+                        _ => self.active,
+                    },
                     self.channels
                         .iter()
                         .any(|c| c.flags().contains(Flags::SHUT_IN)),
                 ),
                 Mover::Redirect(flow) => (
                     flow.last_active(&self.connections, now),
+                    flow.has_ended(0) || flow.has_ended(1),
+                ),
+                Mover::Relay(flow) => (
+                    flow.last_active(now),
                     flow.has_ended(0) || flow.has_ended(1),
                 ),
             };
@@ -490,7 +612,29 @@ impl DataPhase {
             let [client, server] = self.connections.each_ref().map(Connection::condition);
             tracing::debug!(flow = self.record.id, ?termination, %client, %server, "a flow was cut");
         }
+        let is_early = match &self.relay {
+            Some(flow) => !flow.is_open(),
+            None => matches!(self.wanted, Some(Wanted::Relay(_))) && self.is_due(),
+        };
+        if is_early && self.record.why.get().is_none() {
+            self.record.why.set(Some(Why::Early));
+        }
+        let (redirected, mut relayed) = match self.mover {
+            Mover::User => (None, self.relay),
+            Mover::Redirect(flow) => (Some(flow), None),
+            Mover::Relay(flow) => (None, Some(flow)),
+        };
+        let has_ended = relayed.as_mut().is_some_and(|flow| flow.conclude());
         let [client, server] = self.connections;
+        if has_ended {
+            // Both ends know, from one another.
+            client.vanish();
+            server.vanish();
+            if let Some(flow) = relayed {
+                flow.release();
+            }
+            return;
+        }
         if self.silent {
             client.vanish();
         } else if in_order || refused {
@@ -503,10 +647,34 @@ impl DataPhase {
         } else {
             server.reset();
         }
-        if let Mover::Redirect(flow) = self.mover {
+        if let Some(flow) = redirected {
+            flow.release();
+        }
+        if let Some(flow) = relayed {
             flow.release();
         }
     }
+}
+
+/// The engine that a flow of such connections can go to.
+fn wanted(
+    engine: PathEngine,
+    is_tcp: bool,
+    is_raw: bool,
+    availability: &Availability,
+) -> Result<Wanted, Why> {
+    if !is_tcp {
+        return Err(Why::NotTcp);
+    }
+    if !is_raw {
+        return Err(Why::Tls);
+    }
+    match engine {
+        PathEngine::None => None,
+        PathEngine::Redirect => availability.redirect.clone().map(Wanted::Redirect),
+        PathEngine::Relay => availability.relay.clone().map(Wanted::Relay),
+    }
+    .ok_or(Why::Unavailable)
 }
 
 /// True once the socket has nothing left to read; false if it ended, which the pump will see again,

@@ -51,6 +51,22 @@ pub fn find(name: &str) -> io::Result<Interface> {
     })
 }
 
+/// The name of an interface of the calling thread's network namespace.
+///
+/// # Errors
+/// ENXIO when there is none.
+pub fn name(index: u32) -> io::Result<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: `name` has the room that the call asks for.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr()) };
+    if found.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call has just written a name that ends with a NUL.
+    let name = unsafe { std::ffi::CStr::from_ptr(name.as_ptr()) };
+    Ok(name.to_string_lossy().into_owned())
+}
+
 /// `struct ethtool_drvinfo`.
 #[repr(C)]
 struct DriverInfo {

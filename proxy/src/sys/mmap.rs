@@ -109,6 +109,22 @@ impl<T> MappedArray<T> {
     }
 }
 
+impl<T> MappedArray<T> {
+    /// Changes the word at byte `offset` of value `index` from `old` to `new`.
+    ///
+    /// # Errors
+    /// What it is instead, when somebody else has changed it.
+    ///
+    /// # Panics
+    /// When the array was mapped read-only.
+    pub fn swap(&self, index: usize, offset: usize, old: u64, new: u64) -> Result<(), u64> {
+        assert_eq!(self.access, Access::ReadWrite);
+        self.word(index, offset / 8)
+            .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
+            .map(drop)
+    }
+}
+
 impl<T> Drop for MappedArray<T> {
     fn drop(&mut self) {
         // SAFETY: exactly the mapping that `new` made; no reference into it outlives `self`.

@@ -14,8 +14,12 @@ pub mod mmap;
 pub mod pipe;
 pub mod process;
 pub mod rcu;
+pub mod repair;
+pub mod route;
 pub mod socket;
 pub mod tcp;
+#[cfg(test)]
+mod testing;
 pub mod watch;
 
 use std::io;

@@ -73,14 +73,15 @@ pub fn shutdown(fd: BorrowedFd<'_>, half: Half) -> io::Result<()> {
     check(unsafe { libc::shutdown(fd.as_raw_fd(), how) }).map(drop)
 }
 
-fn set_option<T>(
+/// Sets an option; `T` is what the kernel expects of it, an integer or a C struct of integers.
+pub(super) fn set_option<T>(
     fd: BorrowedFd<'_>,
     level: libc::c_int,
     name: libc::c_int,
     value: &T,
 ) -> io::Result<()> {
     // SAFETY: `value` is readable for `size_of::<T>()` bytes, and only integers and C structs of
-    // integers are passed by the callers in this module.
+    // integers are passed by the callers in `sys`.
     check(unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
@@ -93,15 +94,16 @@ fn set_option<T>(
     .map(drop)
 }
 
-fn get_option<T: Default>(
+/// Reads an option; `T` is the integer that the kernel returns.
+pub(super) fn get_option<T: Default>(
     fd: BorrowedFd<'_>,
     level: libc::c_int,
     name: libc::c_int,
 ) -> io::Result<T> {
     let mut value = T::default();
     let mut len = size_of::<T>() as libc::socklen_t;
-    // SAFETY: `value` is writable for `len` bytes; the callers in this module ask for integers, of
-    // which every bit pattern is valid.
+    // SAFETY: `value` is writable for `len` bytes; the callers in `sys` ask for integers, of which
+    // every bit pattern is valid.
     check(unsafe {
         libc::getsockopt(
             fd.as_raw_fd(),
@@ -187,6 +189,25 @@ pub fn set_nodelay(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// What the kernel says.
 pub fn set_rcvlowat(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
     set_option::<libc::c_int>(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &bytes)
+}
+
+/// Stops keep-alives.
+///
+/// # Errors
+/// What the kernel says.
+pub fn clear_keepalive(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, &0_i32)
+}
+
+/// Payload bytes that a TCP socket has received and nobody has read.
+///
+/// # Errors
+/// What the kernel says.
+pub fn unread(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes one int.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
+    Ok(bytes.unsigned_abs())
 }
 
 /// Sets `SO_KEEPALIVE`.

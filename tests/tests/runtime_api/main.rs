@@ -4,6 +4,7 @@
 mod answers;
 mod clients;
 mod effects;
+mod frontends;
 mod site;
 mod sockets;
 mod statistics;

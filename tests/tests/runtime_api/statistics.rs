@@ -1,5 +1,11 @@
 //! `show stat` after the same traffic.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use socket2::SockRef;
 use underpass_tests::daemon::BOUND;
 use underpass_tests::process::eventually;
 
@@ -99,4 +105,89 @@ fn statistics_are_haproxys() {
     };
     assert!(complaints.is_empty(), "{complaints}");
     assert_eq!(shapes(&theirs.2), shapes(&ours.2));
+}
+
+/// Proxies each of which fails in its own way: the first word is the name, the others are lines.
+const FAILING: &[(&str, &str, &str)] = &[
+    ("dcon", "tcp-request connection reject", "127.0.0.1:9001"),
+    ("dses", "tcp-request session reject", "127.0.0.1:9001"),
+    ("request", "tcp-request content reject", "127.0.0.1:9001"),
+    ("response", "tcp-response content reject", "127.0.0.1:9001"),
+    ("refused", "", "127.0.0.1:9"),
+    ("reset", "", "127.0.0.1:9004"),
+    ("silent", "timeout server 300ms", "127.0.0.1:9005"),
+    ("queue", "timeout queue 300ms", "127.0.0.1:9001 maxconn 1"),
+];
+
+/// Resets whoever says something.
+fn resetting(port: u16) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("a server");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            // Whoever has left is not missed.
+            let _ = stream.read(&mut [0]);
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        }
+    });
+}
+
+#[test]
+fn failures_are_counted_where_haproxy_counts_them() {
+    let mut file = "
+global
+    stats socket SOCKET/admin level admin
+    maxconn 500
+defaults
+    mode tcp
+    retries 0
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+"
+    .to_owned();
+    for (number, (name, lines, server)) in FAILING.iter().enumerate() {
+        let port = 8000 + number;
+        file.push_str(&format!(
+            "listen {name}\n    bind 127.0.0.1:{port}\n    {lines}\n    server s {server}\n"
+        ));
+    }
+    let texts = with_both(&file, |site| {
+        // Both listen until the test ends.
+        let _silent = site.net.server.run(|| {
+            resetting(9004);
+            TcpListener::bind("127.0.0.1:9005").expect("a server")
+        });
+        // Whoever takes the commands is ready to serve.
+        site.ask("show backend");
+        for (number, (name, ..)) in FAILING.iter().enumerate() {
+            let port = 8000 + u16::try_from(number).expect("a port");
+            let to = SocketAddr::from(([127, 0, 0, 1], port));
+            let connect = || site.net.client.run(|| TcpStream::connect(to));
+            let held = (*name == "queue").then(|| site.visit(port));
+            // Who is turned away may hear of it anywhere.
+            if let Ok(mut stream) = connect() {
+                let _ = stream.write_all(b"x");
+                stream.set_read_timeout(Some(BOUND)).expect("a timeout");
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+            drop(held);
+        }
+        let idle = eventually(BOUND, || {
+            let (header, rows) = table(&site.ask("show stat"));
+            let scur = header.iter().position(|name| name == "scur").expect("scur");
+            rows.iter().all(|row| row[scur] == "0")
+        });
+        assert!(idle, "a stream does not end");
+        site.ask("show stat")
+    });
+    let [theirs, ours] = &texts;
+    for (column, least) in [("dcon", 1), ("dses", 1), ("eresp", 2), ("econ", 3)] {
+        let (header, rows) = table(theirs);
+        let at = header.iter().position(|name| name == column).expect("it");
+        let count = rows.iter().filter(|row| row[at] == "1").count();
+        assert!(count >= least, "{column} is not put to the test: {theirs}");
+    }
+    // Bytes from clients are counted when they are read there, when they are passed on here.
+    let complaints = differences(theirs, ours, &["bin", "bout", "qmax", "smax"]);
+    assert!(complaints.is_empty(), "{complaints}");
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Answer, Api, Severity, Words};
+use crate::admin::stat::json::{self, Field};
 use crate::admin::stat::text::quote;
 
 /// A command about the process.
@@ -21,6 +22,7 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Format {
     typed: bool,
+    json: bool,
     described: bool,
 }
 
@@ -32,11 +34,7 @@ pub(super) fn show_info(words: &Words) -> Parsed {
         match word.as_str() {
             "typed" => format.typed = true,
             "desc" => format.described = true,
-            "json" => {
-                return Err(Answer::error(
-                    "'show info json' is known to HAProxy but not available in this version.\n",
-                ));
-            }
+            "json" => format.json = true,
             _ => {}
         }
     }
@@ -72,6 +70,7 @@ struct State {
     started: Duration,
     files: u64,
     most: usize,
+    most_at_start: usize,
     active: u64,
     connections: u64,
     requests: u64,
@@ -104,7 +103,8 @@ impl State {
                 .unwrap_or_default()
                 .saturating_sub(uptime),
             files: shared.files,
-            most: shared.most,
+            most: shared.places.most().unwrap_or(shared.most),
+            most_at_start: shared.most,
             active: shared.active.get(),
             connections: sum(|frontend| frontend.counters.connections.get()) + clients,
             requests: sum(|frontend| frontend.counters.sessions.get()) + clients,
@@ -141,6 +141,20 @@ struct Fact {
     tags: &'static str,
     value: String,
     says: &'static str,
+}
+
+impl Fact {
+    /// As JSON has it: tags and type are one word here.
+    fn field(&self) -> Field<'_> {
+        let (tags, kind) = self.tags.split_once(':').unwrap_or((self.tags, "str"));
+        Field {
+            number: self.number.into(),
+            name: self.name,
+            tags,
+            kind,
+            value: &self.value,
+        }
+    }
 }
 
 fn facts(state: &State) -> Vec<Fact> {
@@ -225,7 +239,7 @@ fn facts(state: &State) -> Vec<Fact> {
         16,
         "Hard_maxconn",
         "CLP:u32",
-        state.most.to_string(),
+        state.most_at_start.to_string(),
         "Most streams at once, as started with",
     );
     fact(
@@ -358,6 +372,9 @@ fn facts(state: &State) -> Vec<Fact> {
 }
 
 fn write(facts: &[Fact], format: Format) -> String {
+    if format.json {
+        return json::fields(facts.iter().map(Fact::field));
+    }
     let mut text = String::new();
     for fact in facts {
         // Writing to a text cannot fail.
@@ -435,6 +452,7 @@ mod tests {
         let format = Format {
             typed: true,
             described: true,
+            ..Format::default()
         };
         let text = text(format);
         let mut lines = text.lines();
@@ -443,5 +461,18 @@ mod tests {
             Some("0.Name.1:POS:str:Underpass:\"Name of the product\"")
         );
         assert!(lines.any(|line| line == "6.Pid.1:SGP:u32:77:\"Process id\""));
+    }
+
+    #[test]
+    fn facts_as_json() {
+        let format = Format {
+            json: true,
+            ..Format::default()
+        };
+        let text = text(format);
+        let pid = "{\"field\":{\"pos\":6,\"name\":\"Pid\"},\"processNum\":1,\"tags\":{\"origin\":\"Status\",\
+                   \"nature\":\"Gauge\",\"scope\":\"Process\"},\"value\":{\"type\":\"u32\",\"value\":77}}";
+        assert!(text.contains(pid), "{text}");
+        assert!(text.starts_with("[{\"field\":{\"pos\":0,") && text.ends_with("}}]\n"));
     }
 }

@@ -1,8 +1,8 @@
 //! Which commands there are, and who may give them.
 
 use super::{
-    Answer, Command, Words, connection, info, proxies, servers, servers_show, stat, streams,
-    tables, usage,
+    Answer, Command, Words, connection, frontends, info, proxies, servers, servers_show, stat,
+    streams, tables, usage,
 };
 use crate::config::model::StatsLevel;
 
@@ -80,6 +80,13 @@ pub(super) static KEYWORDS: &[Keyword] = &[
         servers::disable_checks,
     ),
     keyword(
+        &["disable", "frontend"],
+        "disable frontend <frontend>",
+        "have a frontend refuse connections for a while",
+        Admin,
+        frontends::disable,
+    ),
+    keyword(
         &["disable", "health"],
         "disable health <bk>/<srv>",
         "no longer check a server",
@@ -99,6 +106,13 @@ pub(super) static KEYWORDS: &[Keyword] = &[
         "ask a server's agent again",
         Admin,
         servers::enable_checks,
+    ),
+    keyword(
+        &["enable", "frontend"],
+        "enable frontend <frontend>",
+        "have a frontend take connections again",
+        Admin,
+        frontends::enable,
     ),
     keyword(
         &["enable", "health"],
@@ -127,6 +141,20 @@ pub(super) static KEYWORDS: &[Keyword] = &[
         "give up all rights but an operator's",
         Operator,
         connection::operator,
+    ),
+    keyword(
+        &["set", "maxconn", "frontend"],
+        "set maxconn frontend <frontend> <value>",
+        "change how many streams a frontend takes at once",
+        Admin,
+        frontends::set_maxconn,
+    ),
+    keyword(
+        &["set", "maxconn", "global"],
+        "set maxconn global <value>",
+        "change how many streams the process takes at once",
+        Admin,
+        frontends::set_global_maxconn,
     ),
     keyword(
         &["set", "maxconn", "server"],
@@ -207,7 +235,7 @@ pub(super) static KEYWORDS: &[Keyword] = &[
     ),
     keyword(
         &["show", "info"],
-        "show info [desc|typed]*",
+        "show info [desc|json|typed]*",
         "facts about the process",
         User,
         info::show_info,
@@ -235,7 +263,7 @@ pub(super) static KEYWORDS: &[Keyword] = &[
     ),
     keyword(
         &["show", "stat"],
-        "show stat [no-maint|typed|up]*",
+        "show stat [desc|json|no-maint|typed|up]*",
         "counters of proxies and servers",
         User,
         stat::show,
@@ -253,6 +281,13 @@ pub(super) static KEYWORDS: &[Keyword] = &[
         "the version of this process",
         User,
         info::show_version,
+    ),
+    keyword(
+        &["shutdown", "frontend"],
+        "shutdown frontend <frontend>",
+        "close a frontend for good",
+        Admin,
+        frontends::shutdown,
     ),
     keyword(
         &["shutdown", "session"],
@@ -315,9 +350,7 @@ const NOT_YET: &[&[&str]] = &[
     &["del", "server"],
     &["del", "ssl"],
     &["disable", "dynamic-cookie"],
-    &["disable", "frontend"],
     &["enable", "dynamic-cookie"],
-    &["enable", "frontend"],
     &["get", "acl"],
     &["get", "map"],
     &["get", "var"],
@@ -326,8 +359,6 @@ const NOT_YET: &[&[&str]] = &[
     &["prepare", "map"],
     &["set", "dynamic-cookie-key"],
     &["set", "map"],
-    &["set", "maxconn", "frontend"],
-    &["set", "maxconn", "global"],
     &["set", "profiling"],
     &["set", "rate-limit"],
     &["set", "ssl"],
@@ -350,7 +381,6 @@ const NOT_YET: &[&[&str]] = &[
     &["show", "threads"],
     &["show", "tls-keys"],
     &["show", "trace"],
-    &["shutdown", "frontend"],
     &["trace"],
 ];
 

@@ -2,6 +2,7 @@
 //! then done. Words, levels, answers and errors are HAProxy's, so that its tools work.
 
 mod connection;
+mod frontends;
 mod info;
 mod keywords;
 mod proxies;
@@ -91,6 +92,8 @@ pub enum Severity {
     Error = 3,
     /// It was not done, or something changed that others rely on.
     Warning = 4,
+    /// There was nothing to do.
+    Notice = 5,
     /// As asked.
     Info = 6,
 }
@@ -100,6 +103,7 @@ impl Severity {
         match self {
             Self::Error => "err",
             Self::Warning => "warning",
+            Self::Notice => "notice",
             Self::Info => "info",
         }
     }
@@ -146,7 +150,15 @@ pub(crate) enum Command {
     ShowServers(servers_show::Command),
     SetServer(servers::Command),
     Proxies(proxies::Command),
+    Frontends(frontends::Command),
     Tables(tables::Command),
+}
+
+/// The number that a word begins with; 0 if with none.
+fn number(word: &str) -> i64 {
+    let sign = usize::from(word.starts_with(['-', '+']));
+    let digits = word[sign..].bytes().take_while(u8::is_ascii_digit).count();
+    word[..sign + digits].parse().unwrap_or(0)
 }
 
 /// Reads a command.
@@ -179,6 +191,27 @@ pub async fn obey(line: &[u8], payload: Option<Vec<u8>>, api: &Api, client: &mut
         Command::ShowServers(command) => command.run(&api.operator.shared),
         Command::SetServer(command) => command.run(&api.operator),
         Command::Proxies(command) => command.run(&api.operator.shared),
+        Command::Frontends(command) => command.run(&api.operator).await,
         Command::Tables(command) => command.run(&api.operator.shared),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_what_words_begin_with() {
+        let table = [
+            ("12", 12),
+            ("-1", -1),
+            ("3x", 3),
+            ("x", 0),
+            ("", 0),
+            ("-", 0),
+        ];
+        for (word, expected) in table {
+            assert_eq!(number(word), expected, "{word}");
+        }
     }
 }

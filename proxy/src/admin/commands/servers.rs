@@ -6,6 +6,7 @@ use super::{Answer, Severity, Words};
 use crate::admin::operator::{Change, Operator};
 use crate::backend::Server;
 use crate::backend::standing::{Admin, Op, Which};
+use crate::config::check_host;
 use crate::config::model::{ServerAddress, ServerPort};
 use crate::stream::living::ServerAt;
 use crate::worker::Shared;
@@ -37,6 +38,8 @@ enum What {
     Agent(Op),
     /// One of its checks is made, or not.
     Checks(Which, bool),
+    /// The host that it stands for.
+    Host(String),
     /// Most streams; `None`: any number.
     Limit(Option<u32>),
     /// Nothing: this is said, if there is such a server.
@@ -169,10 +172,10 @@ pub(super) fn set_server(words: &Words) -> Parsed {
             Severity::Warning,
             "health checks are not enabled on this server",
         ),
-        "fqdn" => What::Nothing(
-            Severity::Error,
-            "set server <b>/<s> fqdn failed because no resolution is configured.\n",
-        ),
+        "fqdn" if argument.is_empty() => {
+            return Err(Answer::error("set server <b>/<s> fqdn requires a FQDN.\n"));
+        }
+        "fqdn" => What::Host(argument.to_owned()),
         "ssl" => What::Nothing(
             Severity::Error,
             "'set server <srv> ssl' is known to HAProxy but not available in this version.\n",
@@ -347,6 +350,7 @@ impl Command {
                 (Some(to), said) => (Change::Address(to), Some(said)),
                 (None, said) => return Answer::Said(Severity::Warning, said),
             },
+            What::Host(host) => return rename(operator, at, server, &host),
             What::Limit(most) => {
                 backend.set_limit(at.server, most);
                 return Answer::Done;
@@ -359,6 +363,34 @@ impl Command {
             None => Answer::Done,
         }
     }
+}
+
+/// Has a server stand for another host.
+fn rename(operator: &Operator, at: ServerAt, server: &Server, host: &str) -> Answer {
+    let naming = &server.config.naming;
+    if naming.resolvers.is_none() || naming.host.is_none() {
+        return Answer::error(
+            "set server <b>/<s> fqdn failed because no resolution is configured.\n",
+        );
+    }
+    if server.srv_record().is_some() {
+        return Answer::error(
+            "set server <b>/<s> fqdn failed because SRV resolution is configured.\n",
+        );
+    }
+    let before = server.fqdn();
+    let before = before.as_deref().unwrap_or("(null)");
+    let backend = &operator.shared.backends[at.backend].config.name;
+    let name = format!("{backend}/{}", server.config.name);
+    let said = if before.eq_ignore_ascii_case(host) {
+        format!("no need to change the FDQN by '{BY}'\n")
+    } else if check_host(host).is_err() {
+        format!("could not update {name} FQDN by '{BY}'\n")
+    } else {
+        operator.rename(at, host.into());
+        format!("{name} changed its FQDN from {before} to {host} by '{BY}'\n")
+    };
+    Answer::Said(Severity::Warning, said)
 }
 
 fn admin(set: Admin, clear: Admin) -> Change {

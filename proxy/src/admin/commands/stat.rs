@@ -1,6 +1,6 @@
 //! `show stat`.
 
-use super::{Answer, Words};
+use super::{Answer, Words, number};
 use crate::admin::operator::Operator;
 use crate::admin::stat::{self, Kind, Row, take};
 use crate::config::model::StatsLevel;
@@ -9,9 +9,20 @@ use crate::config::model::StatsLevel;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Query {
     only: Option<Only>,
-    typed: bool,
+    format: Format,
+    /// Typed values say what they are.
+    described: bool,
     hide_maintained: bool,
     hide_down: bool,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Format {
+    #[default]
+    Csv,
+    Typed,
+    Json,
 }
 
 /// Some rows only.
@@ -43,25 +54,15 @@ pub(super) fn show(words: &Words) -> Result<super::Command, Answer> {
     }
     for word in words.from(at) {
         match word.as_str() {
-            "typed" => query.typed = true,
+            "typed" => query.format = Format::Typed,
             "no-maint" => query.hide_maintained = true,
             "up" => query.hide_down = true,
-            "json" => {
-                return Err(Answer::error(
-                    "'show stat json' is known to HAProxy but not available in this version.\n",
-                ));
-            }
+            "json" => query.format = Format::Json,
+            "desc" => query.described = true,
             _ => {}
         }
     }
     Ok(super::Command::Stat(query))
-}
-
-/// The number that a word begins with; 0 if with none.
-fn number(word: &str) -> i64 {
-    let sign = usize::from(word.starts_with(['-', '+']));
-    let digits = word[sign..].bytes().take_while(u8::is_ascii_digit).count();
-    word[..sign + digits].parse().unwrap_or(0)
 }
 
 impl Query {
@@ -83,10 +84,10 @@ impl Query {
             .into_iter()
             .filter(|row| self.shows(row, proxy))
             .collect();
-        Answer::Dump(if self.typed {
-            stat::text::typed(&rows)
-        } else {
-            stat::text::csv(&rows)
+        Answer::Dump(match self.format {
+            Format::Csv => stat::text::csv(&rows),
+            Format::Typed => stat::text::typed(&rows, self.described),
+            Format::Json => stat::json::rows(&rows),
         })
     }
 
@@ -157,24 +158,12 @@ mod tests {
 
     #[test]
     fn formats() {
-        assert!(query("show stat p 1 1 desc typed").typed);
-        assert!(query("show stat typed up").typed && query("show stat typed up").hide_down);
+        let described = query("show stat p 1 1 desc typed");
+        assert!(described.format == Format::Typed && described.described);
+        let up = query("show stat typed up");
+        assert!(up.format == Format::Typed && up.hide_down && !up.described);
+        assert_eq!(query("show stat json").format, Format::Json);
         let wrong = show(&Words::of(b"show stat domain x", None)).unwrap_err();
         assert!(format!("{wrong:?}").contains("Invalid statistics domain."));
-    }
-
-    #[test]
-    fn numbers_are_what_words_begin_with() {
-        let table = [
-            ("12", 12),
-            ("-1", -1),
-            ("3x", 3),
-            ("x", 0),
-            ("", 0),
-            ("-", 0),
-        ];
-        for (word, expected) in table {
-            assert_eq!(number(word), expected, "{word}");
-        }
     }
 }

@@ -25,6 +25,8 @@ pub struct FrontendFacts<'a> {
     pub rate_limit: u32,
     /// `mode`.
     pub mode: &'static str,
+    /// `OPEN` and so on.
+    pub status: &'static str,
 }
 
 /// A server, as it was read.
@@ -227,6 +229,33 @@ impl Filler {
         self.u32("sid", "KGS", server.into());
     }
 
+    /// Streams that wait.
+    fn queue(&mut self, counters: &Counters, queued: u64) {
+        self.gauge("qcur", queued);
+        self.highest("qmax", counters.queued_max.get());
+    }
+
+    /// Streams, and what they have moved.
+    fn streams(&mut self, counters: &Counters, active: u64, most: Option<usize>) {
+        self.gauge("scur", active);
+        self.highest("smax", counters.sessions_max.get());
+        if let Some(most) = most {
+            self.u32("slim", "CLP", most as u64);
+        }
+        self.count("stot", counters.sessions.get());
+        self.count("bin", counters.bytes_in.get());
+        self.count("bout", counters.bytes_out.get());
+    }
+
+    /// What went wrong on the way to a server and there.
+    fn failures(&mut self, counters: &Counters) {
+        self.count("dresp", counters.denied_responses.get());
+        self.count("econ", counters.failed_connections.get());
+        self.count("eresp", counters.failed_responses.get());
+        self.count("wretr", counters.retries.get());
+        self.count("wredis", counters.redispatches.get());
+    }
+
     fn since_session(&mut self, seconds: Option<u64>) {
         let seconds = seconds.and_then(|seconds| i64::try_from(seconds).ok());
         self.0
@@ -304,16 +333,11 @@ pub fn frontend(facts: &FrontendFacts<'_>) -> Row {
     let mut row = Filler(Row::new(Kind::Frontend, facts.number, 0));
     row.key("pxname", facts.name);
     row.key("svname", "FRONTEND");
-    row.gauge("scur", facts.active);
-    row.highest("smax", counters.sessions_max.get());
-    row.u32("slim", "CLP", facts.most as u64);
-    row.count("stot", counters.sessions.get());
-    row.count("bin", counters.bytes_in.get());
-    row.count("bout", counters.bytes_out.get());
+    row.streams(counters, facts.active, Some(facts.most));
     row.count("dreq", counters.denied_requests.get());
     row.count("dresp", counters.denied_responses.get());
     row.count("ereq", counters.failed_requests.get());
-    row.text("status", "SGP", "OPEN");
+    row.text("status", "SGP", facts.status);
     row.identity(facts.number, 0);
     row.u32("type", "CGS", 0);
     row.u32("rate", "MRP", facts.rate);
@@ -345,21 +369,9 @@ pub fn server(facts: &ServerFacts<'_>) -> Row {
     row.0.down = facts.down;
     row.key("pxname", facts.backend);
     row.key("svname", facts.name);
-    row.gauge("qcur", facts.queued);
-    row.highest("qmax", counters.queued_max.get());
-    row.gauge("scur", facts.active);
-    row.highest("smax", counters.sessions_max.get());
-    if let Some(most) = facts.most {
-        row.u32("slim", "CLP", most as u64);
-    }
-    row.count("stot", counters.sessions.get());
-    row.count("bin", counters.bytes_in.get());
-    row.count("bout", counters.bytes_out.get());
-    row.count("dresp", counters.denied_responses.get());
-    row.count("econ", counters.failed_connections.get());
-    row.count("eresp", counters.failed_responses.get());
-    row.count("wretr", counters.retries.get());
-    row.count("wredis", counters.redispatches.get());
+    row.queue(counters, facts.queued);
+    row.streams(counters, facts.active, facts.most);
+    row.failures(counters);
     row.text("status", "SGP", &facts.status);
     row.u32("weight", "MaP", facts.weight.into());
     row.u32("act", "SGP", u64::from(!facts.backup));
@@ -423,20 +435,10 @@ pub fn backend(facts: &BackendFacts<'_>) -> Row {
     let mut row = Filler(Row::new(Kind::Backend, facts.number, 0));
     row.key("pxname", facts.name);
     row.key("svname", "BACKEND");
-    row.gauge("qcur", facts.queued);
-    row.highest("qmax", counters.queued_max.get());
-    row.gauge("scur", facts.active);
-    row.highest("smax", counters.sessions_max.get());
-    row.u32("slim", "CLP", facts.full as u64);
-    row.count("stot", counters.sessions.get());
-    row.count("bin", counters.bytes_in.get());
-    row.count("bout", counters.bytes_out.get());
+    row.queue(counters, facts.queued);
+    row.streams(counters, facts.active, Some(facts.full));
     row.count("dreq", counters.denied_requests.get());
-    row.count("dresp", counters.denied_responses.get());
-    row.count("econ", counters.failed_connections.get());
-    row.count("eresp", counters.failed_responses.get());
-    row.count("wretr", counters.retries.get());
-    row.count("wredis", counters.redispatches.get());
+    row.failures(counters);
     row.text("status", "SGP", &facts.status);
     row.u32("weight", "MaP", facts.weight);
     row.gauge("act", facts.main_servers);
@@ -479,152 +481,4 @@ pub fn backend(facts: &BackendFacts<'_>) -> Row {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::columns::NAMES;
-    use super::super::text::csv;
-    use super::*;
-
-    fn columns(row: Row) -> Vec<(&'static str, String)> {
-        let text = csv(&[row]);
-        let line = text.lines().nth(1).unwrap().to_owned();
-        let values = line.split(',').map(str::to_owned);
-        let names = NAMES.iter().copied();
-        // The dash between the two kinds of columns has no name.
-        let values = values.enumerate().filter(|(at, _)| *at != 103);
-        names.zip(values.map(|(_, value)| value)).collect()
-    }
-
-    fn filled(row: Row) -> usize {
-        let columns = columns(row);
-        columns
-            .iter()
-            .filter(|(_, value)| !value.is_empty())
-            .count()
-    }
-
-    fn get(row: Row, column: &str) -> String {
-        let columns = columns(row);
-        let found = columns.iter().find(|(name, _)| *name == column);
-        found.unwrap().1.clone()
-    }
-
-    #[test]
-    fn a_server_shows_what_it_has() {
-        let counters = Counters::default();
-        counters.sessions.add(7);
-        counters.bytes_out.add(9);
-        counters.retries.one();
-        counters.time(crate::observe::counters::Taken {
-            queue: 1,
-            connect: 2,
-            total: 30,
-        });
-        counters.time(crate::observe::counters::Taken {
-            queue: 3,
-            connect: 4,
-            total: 40,
-        });
-        let facts = |address: Option<&str>, most| ServerFacts {
-            backend: "be",
-            backend_number: 3,
-            name: "s",
-            number: 9,
-            counters: &counters,
-            queued: 1,
-            active: 2,
-            most,
-            most_queued: None,
-            status: "no check".into(),
-            maintained: false,
-            down: false,
-            weight: 10,
-            backup: true,
-            since_change: 5,
-            rate: 0,
-            since_session: None,
-            address: address.map(str::to_owned),
-            warm: None,
-            tracked: None,
-            observed: false,
-            downtime: None,
-            probes: [None, None],
-        };
-        let row = || server(&facts(Some("192.0.2.1:80"), Some(4)));
-        let table = [
-            ("pxname", "be"),
-            ("svname", "s"),
-            ("qcur", "1"),
-            ("slim", "4"),
-            ("stot", "7"),
-            ("bout", "9"),
-            ("dreq", ""),
-            ("wretr", "1"),
-            ("act", "0"),
-            ("bck", "1"),
-            ("qlimit", ""),
-            ("iid", "3"),
-            ("sid", "9"),
-            ("lastsess", "-1"),
-            ("qtime", "2"),
-            ("ttime", "35"),
-            ("ttime_max", "40"),
-            ("addr", "192.0.2.1:80"),
-            ("algo", ""),
-            ("uweight", "10"),
-            ("ssl_sess", "0"),
-            ("h1_bytes_in", ""),
-        ];
-        for (column, expected) in table {
-            assert_eq!(get(row(), column), expected, "{column}");
-        }
-        assert_eq!(filled(row()), filled(server(&facts(None, None))) + 2);
-    }
-
-    #[test]
-    fn proxies_fill_the_columns_of_their_kind() {
-        let counters = Counters::default();
-        let front = frontend(&FrontendFacts {
-            name: "fe",
-            number: 2,
-            counters: &counters,
-            active: 0,
-            most: 500,
-            rate: 0,
-            rate_limit: 3,
-            mode: "tcp",
-        });
-        let back = backend(&BackendFacts {
-            name: "be",
-            number: 3,
-            counters: &counters,
-            queued: 0,
-            active: 0,
-            full: 50,
-            status: "UP".into(),
-            weight: 1,
-            servers: 1,
-            main_servers: 1,
-            backup_servers: 0,
-            downs: 0,
-            downtime: 0,
-            since_change: 0,
-            rate: 0,
-            since_session: Some(4),
-            balance: Some("roundrobin"),
-        });
-        for (row, column, expected) in [
-            (&front, "status", "OPEN"),
-            (&front, "rate_lim", "3"),
-            (&front, "econ", ""),
-            (&front, "dcon", "0"),
-            (&front, "algo", ""),
-            (&back, "slim", "50"),
-            (&back, "econ", "0"),
-            (&back, "dcon", ""),
-            (&back, "lastsess", "4"),
-            (&back, "algo", "roundrobin"),
-        ] {
-            assert_eq!(get(row.clone(), column), expected, "{column}");
-        }
-    }
-}
+mod tests;

@@ -4,8 +4,11 @@
 
 pub mod columns;
 pub mod fill;
+pub mod json;
 pub mod take;
 pub mod text;
+
+use std::fmt;
 
 /// What a row is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +32,29 @@ pub enum Value {
     S32(i64),
     /// `str`
     Text(String),
+}
+
+impl Value {
+    /// HAProxy's name of its type.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::U32(_) => "u32",
+            Self::U64(_) => "u64",
+            Self::S32(_) => "s32",
+            Self::Text(_) => "str",
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::U32(value) | Self::U64(value) => value.fmt(f),
+            Self::S32(value) => value.fmt(f),
+            Self::Text(value) => value.fmt(f),
+        }
+    }
 }
 
 /// A value in a column.

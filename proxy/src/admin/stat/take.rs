@@ -4,9 +4,11 @@ use super::Row;
 use super::fill::{self, BackendFacts, FrontendFacts, ProbeFacts, ServerFacts};
 use crate::admin::commands;
 use crate::admin::operator::{Availability, Operator};
+use crate::admin::sections::{Section, in_order};
 use crate::backend::standing::{Admin, Op, Standing, Which};
 use crate::backend::{Backend, Server};
 use crate::config::model::Mode;
+use crate::net::valve::Order;
 use crate::observe::counters::Counters;
 use crate::rules::scene::Millis;
 use crate::worker::{FrontendState, Shared};
@@ -37,22 +39,16 @@ pub fn proxy_number(shared: &Shared, text: &str) -> Option<u32> {
 pub fn rows(operator: &Operator, full: bool, counted: bool) -> Vec<Row> {
     let shared = &*operator.shared;
     let now = shared.clock.now();
-    // Both lists are in the order of the file, and a `listen` is in both.
-    let mut frontends = shared.frontends.iter().peekable();
     let mut rows = Vec::new();
-    for backend in &shared.backends {
-        let place = &backend.config.position;
-        while let Some(frontend) = frontends.next_if(|frontend| {
-            let other = &frontend.config.position;
-            // Places in two files say nothing about their order.
-            other.file != place.file || other.line <= place.line
-        }) {
-            rows.extend(frontend_row(frontend, shared, now));
+    for section in in_order(shared) {
+        match section {
+            Section::Frontend(frontend) => rows.extend(frontend_row(frontend, shared, now)),
+            Section::Backend(backend) => {
+                let availability = operator.availability(backend.index);
+                rows.extend(backend_rows(backend, availability, full, counted, now));
+            }
         }
-        let availability = operator.availability(backend.index);
-        rows.extend(backend_rows(backend, availability, full, counted, now));
     }
-    rows.extend(frontends.filter_map(|frontend| frontend_row(frontend, shared, now)));
     rows
 }
 
@@ -64,7 +60,12 @@ fn frontend_row(frontend: &FrontendState, shared: &Shared, now: Millis) -> Optio
             number: config.number,
             counters: &frontend.counters,
             active: frontend.active.get(),
-            most: config.maxconn.unwrap_or(shared.most),
+            most: frontend.places.most().unwrap_or(shared.most),
+            status: match frontend.valve.order() {
+                Order::Open => "OPEN",
+                Order::Paused => "PAUSED",
+                Order::Stopped => "STOP",
+            },
             rate: frontend.rate.get(now),
             rate_limit: config.session_rate.unwrap_or(0),
             mode: match config.mode {

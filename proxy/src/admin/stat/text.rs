@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::columns::{FIXED, NAMES};
+use super::columns::{FIXED, NAMES, SAYS};
 use super::{Kind, Row, Value};
 
 /// As comma-separated values under a header.
@@ -26,7 +26,7 @@ pub fn csv(rows: &[Row]) -> String {
             if let Some(cell) = cells.next_if(|cell| cell.column == at) {
                 match &cell.value {
                     Value::Text(value) => quote(value, &mut text),
-                    value => text.push_str(&number(value)),
+                    value => text.push_str(&value.to_string()),
                 }
             }
             text.push(',');
@@ -36,9 +36,9 @@ pub fn csv(rows: &[Row]) -> String {
     text
 }
 
-/// A value in a line of its own each, with its type.
+/// A value in a line of its own each, with its type; `described`: and with what it is.
 #[must_use]
-pub fn typed(rows: &[Row]) -> String {
+pub fn typed(rows: &[Row], described: bool) -> String {
     let mut text = String::new();
     for row in rows {
         let letter = match row.kind {
@@ -47,29 +47,25 @@ pub fn typed(rows: &[Row]) -> String {
             Kind::Server => 'S',
         };
         for cell in &row.cells {
-            let (kind, value) = match &cell.value {
-                Value::U32(value) => ("u32", value.to_string()),
-                Value::U64(value) => ("u64", value.to_string()),
-                Value::S32(value) => ("s32", value.to_string()),
-                Value::Text(value) => ("str", value.clone()),
-            };
             // Writing to a text cannot fail.
-            let _ = writeln!(
+            let _ = write!(
                 text,
-                "{letter}.{}.{}.{}.{}.1:{}:{kind}:{value}",
-                row.proxy, row.server, cell.column, NAMES[cell.column], cell.tags
+                "{letter}.{}.{}.{}.{}.1:{}:{}:{}",
+                row.proxy,
+                row.server,
+                cell.column,
+                NAMES[cell.column],
+                cell.tags,
+                cell.value.kind(),
+                cell.value
             );
+            if described {
+                let _ = write!(text, ":\"{}\"", SAYS[cell.column]);
+            }
+            text.push('\n');
         }
     }
     text
-}
-
-fn number(value: &Value) -> String {
-    match value {
-        Value::U32(value) | Value::U64(value) => value.to_string(),
-        Value::S32(value) => value.to_string(),
-        Value::Text(value) => value.clone(),
-    }
 }
 
 /// Text is quoted where it would be ambiguous.
@@ -117,8 +113,15 @@ mod tests {
     #[test]
     fn typed_lines() {
         assert_eq!(
-            typed(&[row()]),
+            typed(&[row()], false),
             "S.3.1.0.pxname.1:KNS:str:a,\"b\"\nS.3.1.1.svname.1:KNS:str:s\nS.3.1.7.stot.1:MCP:u64:7\nS.3.1.55.lastsess.1:MAP:s32:-1\nS.3.1.103.ssl_sess.1:MCP:u64:0\n"
         );
+    }
+
+    #[test]
+    fn values_say_what_they_are() {
+        let text = typed(&[row()], true);
+        let line = text.lines().nth(2).unwrap();
+        assert_eq!(line, "S.3.1.7.stot.1:MCP:u64:7:\"Streams in all\"");
     }
 }

@@ -66,6 +66,8 @@ pub struct Inquiry {
     round: u64,
     phase: Phase,
     last_valid: Option<Millis>,
+    /// When the last resolution ended.
+    ended: Option<Millis>,
 }
 
 impl Inquiry {
@@ -79,6 +81,7 @@ impl Inquiry {
             round: 0,
             phase: Phase::Resting(now),
             last_valid: None,
+            ended: None,
         }
     }
 
@@ -97,6 +100,18 @@ impl Inquiry {
             Phase::Asking(asking) => {
                 Some(Millis(asking.since.0.saturating_add(self.patience.retry)))
             }
+        }
+    }
+
+    /// Is due now, unless the last resolution ended less than `fresh` ms ago, or one is going on.
+    pub fn hurry(&mut self, now: Millis, fresh: u64) {
+        let is_fresh = self
+            .ended
+            .is_some_and(|at| now.0 < at.0.saturating_add(fresh));
+        if let Phase::Resting(until) = &mut self.phase
+            && !is_fresh
+        {
+            *until = (*until).min(now);
         }
     }
 
@@ -185,6 +200,7 @@ impl Inquiry {
 
     fn rest(&mut self, now: Millis) {
         self.round += 1;
+        self.ended = Some(now);
         self.phase = Phase::Resting(Millis(now.0.saturating_add(self.patience.resolve)));
     }
 }

@@ -3,6 +3,7 @@
 //! A server is a slot. A slot of a host takes one of the addresses of its name; a slot of a service
 //! takes one of its records, which has a host name, a port and a weight ([`service`]).
 
+pub mod errand;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,6 +33,8 @@ pub struct Section {
 /// `hold`, in ms.
 #[derive(Debug, Clone, Copy)]
 pub struct Holds {
+    /// The last resolution is too fresh to be made again because of a check.
+    pub valid: u64,
     /// There is no such name.
     pub nx: u64,
     /// The query was refused.

@@ -30,6 +30,7 @@ use crate::rules::scene::Millis;
 use crate::stream::living::ServerAt;
 use crate::worker::Shared;
 use inquiry::Patience;
+use machine::errand::Errand;
 use machine::{Action, Ask, By, Effect, Holds, Machine, Section, SlotPlan};
 use question::{Answer, Failure};
 
@@ -40,7 +41,10 @@ pub async fn run(operator: Rc<Operator>) {
         return;
     }
     let (sender, answers) = unbounded_channel();
-    Names::new(operator, plans, sender).run(answers).await;
+    let errands = operator.take_errands();
+    Names::new(operator, plans, sender)
+        .run(answers, errands)
+        .await;
 }
 
 /// The servers whose names are resolved.
@@ -87,6 +91,7 @@ fn section(config: &Resolvers) -> Section {
             nameservers: config.nameservers.len(),
         },
         holds: Holds {
+            valid: millis(config.hold.valid),
             nx: millis(config.hold.nx),
             refused: millis(config.hold.refused),
             timeout: millis(config.hold.timeout),
@@ -122,7 +127,11 @@ impl Names {
         }
     }
 
-    async fn run(mut self, mut answers: UnboundedReceiver<Told>) {
+    async fn run(
+        mut self,
+        mut answers: UnboundedReceiver<Told>,
+        mut errands: UnboundedReceiver<Errand>,
+    ) {
         loop {
             let actions = self.machine.tick(self.now());
             self.perform(actions);
@@ -138,6 +147,11 @@ impl Names {
             };
             tokio::select! {
                 () = wait => {}
+                Some(errand) = errands.recv() => {
+                    self.observe();
+                    let actions = self.machine.run(&errand, self.now());
+                    self.perform(actions);
+                }
                 Some(told) = answers.recv() => {
                     self.observe();
                     let Told { ask, nameserver, answer } = told;

@@ -30,6 +30,7 @@ mod tls;
 pub(crate) use log::level as log_level;
 pub(crate) use log_format::compile as compile_formats;
 pub(crate) use resolvers::system_nameservers;
+pub(crate) use server_names::check as check_host;
 
 use std::sync::Arc;
 

@@ -36,7 +36,7 @@ pub(crate) fn mode(
             word.text
         )));
     };
-    if matches!(mode, OffloadMode::Relay | OffloadMode::Bypass) {
+    if mode == OffloadMode::Bypass {
         context.diagnostics.warning(
             &word.position,
             format!(

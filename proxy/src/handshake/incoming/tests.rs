@@ -1,27 +1,12 @@
 use std::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::model::{Config, Environment};
-use crate::config::{self, Source};
 use crate::conn::Ctrl;
 use crate::rules::run::{Scratch, Setting};
-use crate::rules::scene::{Census, Millis, Place};
+use crate::rules::scene::{Millis, Place};
 use crate::rules::table::Tables;
+use crate::rules::testing::{Idle, load};
 use crate::rules::vars::ProcessVars;
-
-/// A proxy in which nothing happens.
-#[derive(Debug)]
-struct Idle;
-
-impl Census for Idle {}
-
-fn load(lines: &str) -> Config {
-    let text = format!("listen p\n bind :80\n server s 192.0.2.1:80\n{lines}");
-    let outcome = config::load(&[Source::new("t.cfg", text.clone())], &Environment::new());
-    outcome
-        .config
-        .unwrap_or_else(|| panic!("{text}\n{:#?}", outcome.diagnostics))
-}
 
 /// What becomes of a connection from 127.0.0.1 at once, and what it still owes.
 async fn begun(lines: &str, accept_proxy: bool) -> Result<Handlers, String> {
@@ -72,7 +57,8 @@ async fn what_need_not_wait_is_done_at_once() {
     let last_words = Handlers::SEND_LAST_CHUNK | Handlers::ACCEPT_SESSION;
     let reject = " tcp-request connection reject if { src 127.0.0.1 }\n";
     let reject_session = " tcp-request session reject if { src 127.0.0.1 }\n";
-    let denied = || Err("Denied".to_owned());
+    let denied = || Err("Denied(TcpRules)".to_owned());
+    let denied_later = || Err("Denied(AcceptSession)".to_owned());
     for (lines, accept_proxy, expected) in [
         ("", false, Ok(Handlers::empty())),
         ("", true, Ok(proxy)),
@@ -84,7 +70,7 @@ async fn what_need_not_wait_is_done_at_once() {
         (reject, false, denied()),
         (reject, true, denied()),
         (" tcp-request connection silent-drop\n", false, denied()),
-        (reject_session, false, denied()),
+        (reject_session, false, denied_later()),
         // Session rules see the address of the header.
         (reject_session, true, Ok(proxy)),
         (

@@ -280,7 +280,7 @@ pub const HTTP_ONLY: &[&str] = &[
 ];
 
 /// What `option tcplog` writes.
-pub const TCPLOG: &str = "%ci:%cp [%t] %f %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq \
+pub const TCPLOG: &str = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq \
     up=%U path=%path kernel=%kernel flips=%flips why=%why end=%end";
 
 impl Variable {

@@ -56,6 +56,8 @@ pub struct StreamLine {
     pub(super) client: Endpoint,
     pub(super) accepted_at: SystemTime,
     pub(super) frontend: Arc<str>,
+    /// Its client speaks TLS.
+    pub(super) secure: bool,
     pub(super) backend: Option<Arc<str>>,
     pub(super) server: Option<Arc<str>>,
     /// From the accept to the end of the client's handshakes.
@@ -101,6 +103,7 @@ impl StreamLine {
             client: record.client,
             accepted_at: times.accepted_at,
             frontend: record.frontend.clone(),
+            secure: record.secure,
             backend: record.backend.get().cloned(),
             server: record.server.borrow().clone(),
             handshake: times.ready.saturating_duration_since(times.accepted),
@@ -200,6 +203,11 @@ impl StreamLine {
         if self.early { "+" } else { "" }
     }
 
+    /// What stands behind a frontend that speaks TLS.
+    pub(super) fn tilde(&self) -> &'static str {
+        if self.secure { "~" } else { "" }
+    }
+
     /// The `+` before the retries of a stream that another server got.
     pub(super) fn redispatch(&self) -> &'static str {
         if self.redispatched { "+" } else { "" }
@@ -229,8 +237,9 @@ impl StreamLine {
         time::date(out, self.accepted_at);
         let _ = write!(
             out,
-            "] {} {}/{} ",
+            "] {}{} {}/{} ",
             self.frontend,
+            self.tilde(),
             self.backend_name(),
             self.server_name(),
         );

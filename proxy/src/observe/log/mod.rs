@@ -44,6 +44,8 @@ pub fn date(at: SystemTime) -> String {
 
 /// Urgency of what went wrong.
 pub const LEVEL_ERR: u8 = 3;
+/// Urgency of what takes something out of service.
+pub const LEVEL_WARNING: u8 = 4;
 /// Urgency of news about the process.
 pub const LEVEL_NOTICE: u8 = 5;
 /// Urgency of a stream's line.

@@ -11,8 +11,6 @@ pub struct Notes {
     pub listener: u32,
     /// The address that the client connected to; `None`: it is no IP address.
     pub destination: Option<SocketAddr>,
-    /// Whether the client's address speaks TLS.
-    pub is_tls: bool,
     /// Version and cipher of the client's TLS, once agreed upon.
     pub tls: Option<(&'static str, &'static str)>,
     /// Where the connection to the server comes from.

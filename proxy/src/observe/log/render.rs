@@ -140,11 +140,8 @@ impl StreamLine {
     }
 
     fn frontend_transport(&self, flags: Flags, out: &mut Vec<u8>) {
-        if self.notes.as_ref().is_some_and(|notes| notes.is_tls) {
-            text(Some(format!("{}~", self.frontend).as_bytes()), flags, out);
-        } else {
-            text(Some(self.frontend.as_bytes()), flags, out);
-        }
+        let name = format!("{}{}", self.frontend, self.tilde());
+        text(Some(name.as_bytes()), flags, out);
     }
 
     /// An address on the client's side; a UNIX socket has the name `unix` instead.

@@ -14,11 +14,11 @@ use aya::{Ebpf, EbpfLoader};
 use underpass_common::redirect::{Control, SOURCE_FIELDS, State, TARGET_FIELDS, peer_index};
 
 use super::direction::{Counts, Direction};
-use super::slots::Slots;
 use super::watcher::{Sources, Watcher};
 use crate::observe::record::{KernelCounter, Why};
 use crate::offload::btf;
 use crate::offload::object::OBJECT;
+use crate::offload::slots::Slots;
 use crate::sys::mmap::{Access, MappedArray};
 use crate::sys::{socket, tcp};
 

@@ -13,10 +13,10 @@ use tokio::time::Sleep;
 
 use super::direction::{Direction, Peeked, Step};
 use super::engine::{Counter, Engine, Enrolled, Refusal, index};
-use super::slots::Happened;
 use crate::channel::buffer::Buffer;
 use crate::conn::{Connection, Side};
 use crate::observe::record::{DirectionRecord, FlowRecord, Path};
+use crate::offload::slots::Happened;
 use crate::sys::{process, socket, tcp};
 
 /// Bytes that user space peeks at, and writes, at a time: more than a source may send whose window

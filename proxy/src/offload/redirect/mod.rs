@@ -6,5 +6,4 @@
 pub mod direction;
 pub mod engine;
 pub mod flow;
-pub mod slots;
 pub mod watcher;

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
 
-use super::slots::{Happened, Slots};
+use crate::offload::slots::{Happened, Slots};
 use crate::sys::epoll::{Epoll, Event, EventFd, Interest};
 use crate::sys::mmap::MappedArray;
 

@@ -54,7 +54,7 @@ enum Who {
     Server,
 }
 
-/// Its name, or its number from 1.
+/// Its name, or its number.
 #[derive(Debug)]
 struct Identity {
     who: Who,
@@ -206,20 +206,27 @@ impl Fetch for Identity {
     }
 
     fn look<'a>(&self, scene: &Scene<'a>) -> Sample<'a> {
-        let place: Option<Place<'a>> = match self.who {
-            Who::Frontend => Some(scene.frontend),
+        let census = scene.census;
+        let of_frontend = |place: Place<'a>| (place.name, census.frontend_number(place.index));
+        let found = match self.who {
+            Who::Frontend => Some(of_frontend(scene.frontend)),
             // As long as none is chosen, a stream belongs to its frontend.
-            Who::Backend => scene.backend.or(Some(scene.frontend)),
-            Who::Server => scene.server,
+            Who::Backend => Some(scene.backend.map_or_else(
+                || of_frontend(scene.frontend),
+                |place| (place.name, census.backend_number(place.index)),
+            )),
+            Who::Server => scene.server.map(|place| {
+                let backend = scene.backend.map_or(0, |backend| backend.index);
+                (place.name, census.server_number(backend, place.index))
+            }),
         };
-        place
-            .and_then(|place| {
-                Some(if self.name {
-                    Value::Str(place.name.as_bytes())
-                } else {
-                    Value::Int(i64::try_from(place.index).ok()? + 1)
-                })
-            })
-            .map_or(Sample::Absent, Sample::Is)
+        let value = |(name, number): (&'a str, u64)| {
+            if self.name {
+                Value::Str(name.as_bytes())
+            } else {
+                Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+            }
+        };
+        found.map_or(Sample::Absent, |found| Sample::Is(value(found)))
     }
 }

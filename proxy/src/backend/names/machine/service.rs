@@ -131,7 +131,7 @@ impl Machine {
     }
 
     /// Drops the inquiries about hosts of records that are gone.
-    fn forget_unused(&mut self) {
+    pub(super) fn forget_unused(&mut self) {
         let used: BTreeSet<u64> = self
             .slots
             .iter()

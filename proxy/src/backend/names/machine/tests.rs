@@ -1,5 +1,6 @@
 //! The machine in a world of names that the tests change.
 
+mod errand;
 mod laws;
 mod service;
 mod world;

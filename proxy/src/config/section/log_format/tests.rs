@@ -17,13 +17,9 @@ fn word(text: &str) -> Word {
     }
 }
 
-/// The pieces of a format and how many expressions it has, or what is wrong with it.
-fn parsed(text: &str) -> Result<(Vec<Piece>, usize), String> {
-    let line = FormatLine {
-        keyword: word("log-format"),
-        text: word(text),
-    };
-    let names = Names {
+/// What can be named where frontend `fe` is all there is.
+fn with_names<T>(look: impl FnOnce(&Names<'_>) -> T) -> T {
+    look(&Names {
         frontends: &HashMap::new(),
         backends: &HashMap::new(),
         tables: &HashMap::new(),
@@ -33,20 +29,30 @@ fn parsed(text: &str) -> Result<(Vec<Piece>, usize), String> {
         files: &SystemFiles,
         hosts: &SystemHosts,
         vars: &VarNames::default(),
+    })
+}
+
+/// The pieces of a format and how many expressions it has, or what is wrong with it.
+fn parsed(text: &str) -> Result<(Vec<Piece>, usize), String> {
+    let line = FormatLine {
+        keyword: word("log-format"),
+        text: word(text),
     };
-    let mut expressions = Vec::new();
-    let mut parser = Parser {
-        line: &line,
-        names: &names,
-        expressions: &mut expressions,
-    };
-    match parser.format() {
-        Ok(format) => Ok((format.pieces, expressions.len())),
-        Err(fault) => {
-            assert_eq!(fault.position.line, 7);
-            Err(fault.message)
+    with_names(|names| {
+        let mut expressions = Vec::new();
+        let mut parser = Parser {
+            line: &line,
+            names,
+            expressions: &mut expressions,
+        };
+        match parser.format() {
+            Ok(format) => Ok((format.pieces, expressions.len())),
+            Err(fault) => {
+                assert_eq!(fault.position.line, 7);
+                Err(fault.message)
+            }
         }
-    }
+    })
 }
 
 fn pieces(text: &str) -> Vec<Piece> {
@@ -172,18 +178,9 @@ fn the_tcp_line_as_a_format_is_the_tcp_line() {
         }),
         ..FormatLines::default()
     };
-    let names = Names {
-        frontends: &HashMap::new(),
-        backends: &HashMap::new(),
-        tables: &HashMap::new(),
-        frontend: Some(0),
-        backend: None,
-        own: "fe",
-        files: &SystemFiles,
-        hosts: &SystemHosts,
-        vars: &VarNames::default(),
-    };
-    let mut diagnostics = Diagnostics::default();
-    assert!(compile(&lines, &names, &mut diagnostics).is_none());
-    assert!(!diagnostics.has_errors());
+    with_names(|names| {
+        let mut diagnostics = Diagnostics::default();
+        assert!(compile(&lines, names, &mut diagnostics).is_none());
+        assert!(!diagnostics.has_errors());
+    });
 }

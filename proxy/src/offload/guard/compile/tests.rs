@@ -3,28 +3,14 @@ use std::net::{IpAddr, SocketAddr};
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{self, Source, model::Environment};
 use crate::observe::record::Endpoint;
 use crate::rules::ruleset::Progress;
 use crate::rules::run::{Reached, Scratch, Setting, Sight};
-use crate::rules::scene::{Census, Millis, Place};
+use crate::rules::scene::{Millis, Place};
 use crate::rules::session::Session;
 use crate::rules::table::Tables;
+use crate::rules::testing::{Idle, load};
 use crate::rules::vars::ProcessVars;
-
-/// A proxy in which nothing happens.
-#[derive(Debug)]
-struct Idle;
-
-impl Census for Idle {}
-
-fn load(rules: &str) -> Config {
-    let text = format!("listen p\n bind :80\n server s 192.0.2.1:80\n{rules}");
-    let outcome = config::load(&[Source::new("t.cfg", text.clone())], &Environment::new());
-    outcome
-        .config
-        .unwrap_or_else(|| panic!("{text}\n{:#?}", outcome.diagnostics))
-}
 
 /// What the daemon's own evaluation of the connection rules says.
 fn ruling(config: &Config, source: IpAddr) -> Ruling {

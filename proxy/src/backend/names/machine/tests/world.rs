@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::super::errand::Errand;
 use super::super::*;
 
 /// What the section bears, ms.
 const HOLDS: Holds = Holds {
+    valid: 500,
     nx: 5000,
     refused: 3000,
     timeout: 4000,
@@ -147,20 +149,36 @@ impl World {
                 "what was due was not done"
             );
             self.now = due.max(self.now);
-            let mut actions = self.machine.tick(self.now);
-            while !actions.is_empty() {
-                let mut next = Vec::new();
-                for action in actions {
-                    next.extend(self.perform(action));
-                }
-                actions = next;
-            }
+            let actions = self.machine.tick(self.now);
+            self.perform_all(actions);
         }
         self.now = end;
-        self.changes[before..]
+        self.lines(before)
+    }
+
+    /// Has the machine run an errand, and gives the changes that come of it.
+    pub(super) fn errand(&mut self, errand: &Errand) -> Vec<String> {
+        let before = self.changes.len();
+        let actions = self.machine.run(errand, self.now);
+        self.perform_all(actions);
+        self.lines(before)
+    }
+
+    fn lines(&self, from: usize) -> Vec<String> {
+        self.changes[from..]
             .iter()
             .map(|(_, at, effect)| line(at.server, effect))
             .collect()
+    }
+
+    fn perform_all(&mut self, mut actions: Vec<Action>) {
+        while !actions.is_empty() {
+            let mut next = Vec::new();
+            for action in actions {
+                next.extend(self.perform(action));
+            }
+            actions = next;
+        }
     }
 
     fn perform(&mut self, action: Action) -> Vec<Action> {
