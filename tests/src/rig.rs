@@ -28,7 +28,7 @@ pub enum Path {
 }
 
 /// Whether the daemon has the packet relay; until then its tests pass by.
-const RELAY: bool = false;
+const RELAY: bool = true;
 
 impl Path {
     /// The word of the configuration and of the log.

@@ -388,6 +388,11 @@ fn ends_on_hosts_of_their_own() {
 }
 
 #[test]
+fn ends_on_one_other_host() {
+    placed(Placement::Together);
+}
+
+#[test]
 fn ends_on_one_host() {
     placed(Placement::OneHost);
 }
@@ -450,6 +455,7 @@ fn relay_soak() {
         Placement::OneHost,
         Placement::ServerAtHome,
         Placement::ClientAtHome,
+        Placement::Together,
     ];
     let weathers = [(Weather::FINE, MB), (UNSETTLED, 32 * KB)];
     let mut all = Summary::default();
@@ -458,8 +464,8 @@ fn relay_soak() {
     while all.flows < wanted {
         let (weather, most) = weathers[round % 2];
         let site = Site {
-            placement: placements[round / 2 % 4],
-            v6: round / 8 % 2 == 1,
+            placement: placements[round / 2 % 5],
+            v6: round / 10 % 2 == 1,
             weather,
             ..Site::default()
         };

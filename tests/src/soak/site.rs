@@ -13,6 +13,8 @@ pub enum Placement {
     /// Each on a host of its own.
     #[default]
     Apart,
+    /// Both on one other host.
+    Together,
     /// Both on the daemon's host, over loopback.
     OneHost,
     /// The client on the daemon's host, the server on another.
@@ -34,6 +36,9 @@ pub struct Site {
     pub settings: [Vec<(&'static str, String)>; 3],
     /// What happens to packets.
     pub weather: Weather,
+    /// Programs on one host send one another segments as long as loopback takes also where the other end is on another
+    /// host.
+    pub long_loopback: bool,
     /// The senders cut their packets themselves, so that it is single packets that meet their fates.
     pub single_packets: bool,
     /// Buffers of the server's sockets.
@@ -86,6 +91,10 @@ impl Site {
         let net = match self.placement {
             Placement::OneHost => Topology::loopback().expect("a host"),
             Placement::Apart => Topology::hosts(&self.links).expect("hosts"),
+            Placement::Together => Topology::hosts(&self.links)
+                .expect("hosts")
+                .with_server_beside_client()
+                .expect("another address"),
             Placement::ClientAtHome => Topology::hosts(&self.links)
                 .expect("hosts")
                 .with_client_at_home(),
@@ -108,11 +117,29 @@ impl Site {
                 set(host, knob, value);
             }
         }
+        let is_mixed = matches!(
+            self.placement,
+            Placement::ClientAtHome | Placement::ServerAtHome
+        );
+        if is_mixed && !self.long_loopback {
+            self.shorten_loopback(&net.proxy);
+        }
         let climate = self.weather.set_in(&net).expect("weather");
         if self.single_packets {
             self.cut(&net);
         }
         (net, climate)
+    }
+
+    /// Lets programs on `host` send one another no longer segments than another host takes.
+    fn shorten_loopback(&self, host: &Netns) {
+        let mtu = self.links.mtu.unwrap_or(1500).to_string();
+        let out = host
+            .command("ip")
+            .args(["link", "set", "lo", "mtu", &mtu])
+            .output()
+            .expect("ip");
+        assert!(out.status.success(), "{out:?}");
     }
 
     /// Has the devices refuse packets that are to be cut later.
