@@ -2,7 +2,8 @@
 //! once and in order, every flow ends as its ends want, and the daemon's account is exact.
 //!
 //! `relay_soak` does the same with as many flows as `UNDERPASS_SOAK_FLOWS` says (100,000 unless it is set), by hand:
-//! `cargo nextest run -p underpass-tests --test relay_chaos --run-ignored only --no-capture`.
+//! `cargo nextest run -p underpass-tests --test relay_chaos --run-ignored only --no-capture relay_soak`. In parts: each
+//! round has 5000 flows, and `UNDERPASS_SOAK_ROUND` says which is the first one.
 
 use std::time::{Duration, Instant};
 
@@ -448,8 +449,11 @@ fn a_full_table() {
 #[ignore = "takes many minutes; run by hand"]
 fn relay_soak() {
     const EACH: u32 = 5000;
-    let wanted = std::env::var("UNDERPASS_SOAK_FLOWS").ok();
-    let wanted: usize = wanted.map_or(100_000, |flows| flows.parse().expect("a number of flows"));
+    let number = |name: &str, default: usize| {
+        let given = std::env::var(name).ok();
+        given.map_or(default, |given| given.parse().expect("a number"))
+    };
+    let wanted = number("UNDERPASS_SOAK_FLOWS", 100_000);
     let placements = [
         Placement::Apart,
         Placement::OneHost,
@@ -460,7 +464,7 @@ fn relay_soak() {
     let weathers = [(Weather::FINE, MB), (UNSETTLED, 32 * KB)];
     let mut all = Summary::default();
     let begin = Instant::now();
-    let mut round = 0;
+    let mut round = number("UNDERPASS_SOAK_ROUND", 0);
     while all.flows < wanted {
         let (weather, most) = weathers[round % 2];
         let site = Site {
