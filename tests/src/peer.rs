@@ -230,6 +230,17 @@ impl Peer {
         (bytes, end)
     }
 
+    /// Sends `bytes` of `pattern` from `offset` on to `other`, which reads them meanwhile.
+    ///
+    /// # Panics
+    /// When they do not arrive as they are.
+    pub fn carry(&self, other: &Self, pattern: Pattern, offset: u64, bytes: u64) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.send_all(pattern, offset, bytes));
+            other.receive_exact(pattern, offset, bytes);
+        });
+    }
+
     /// Sends `bytes` of `pattern` from `offset` on; adds to `progress` as the socket takes them.
     pub fn send_counted(
         &self,

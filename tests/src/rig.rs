@@ -27,9 +27,6 @@ pub enum Path {
     Relay,
 }
 
-/// Whether the daemon has the packet relay; until then its tests pass by.
-const RELAY: bool = true;
-
 impl Path {
     /// The word of the configuration and of the log.
     #[must_use]
@@ -46,12 +43,6 @@ impl Path {
     #[must_use]
     pub fn is_kernel(self) -> bool {
         matches!(self, Self::Redirect | Self::Relay)
-    }
-
-    /// Whether the daemon has it.
-    #[must_use]
-    pub fn is_built(self) -> bool {
-        self != Self::Relay || RELAY
     }
 }
 
@@ -437,6 +428,23 @@ impl Rig {
         assert_eq!(record.why, "-", "{}", record.line);
     }
 
+    /// Checks that the stream stayed in user space, and that its record says why.
+    ///
+    /// # Panics
+    /// When the record says anything else.
+    pub fn check_refusal(&self, record: &Record, why: &str) {
+        if self.haproxy {
+            return;
+        }
+        assert_eq!(record.why, why, "{}", record.line);
+        assert_eq!(record.kernel, [0, 0], "{}", record.line);
+        assert!(
+            record.path.iter().all(|path| path != self.path.word()),
+            "{}",
+            record.line
+        );
+    }
+
     /// Whether the binary under test is the peer, whose lines say less.
     #[must_use]
     pub fn is_haproxy(&self) -> bool {
@@ -507,10 +515,7 @@ macro_rules! tests_on {
         $(
             #[test]
             fn $tests() {
-                let path = $crate::rig::Path::$path;
-                if path.is_built() {
-                    super::super::$tests($crate::netns::Layout::$layout, path);
-                }
+                super::super::$tests($crate::netns::Layout::$layout, $crate::rig::Path::$path);
             }
         )+
     };

@@ -44,13 +44,10 @@ fn live_between_parts(layout: Layout, path: Path) {
     }
     let (client, server) = rig.flow();
     let (mut sent, mut answered) = (0, 0);
-    // Each part is sent before any of it is read: it must fit into the buffers on the way.
     for part in [1, 999, 100_000, MB, 17] {
-        client.send_all(up(), sent, part);
-        server.receive_exact(up(), sent, part);
+        client.carry(&server, up(), sent, part);
         sent += part;
-        server.send_all(down(), answered, part * 2);
-        client.receive_exact(down(), answered, part * 2);
+        server.carry(&client, down(), answered, part * 2);
         answered += part * 2;
         expect_live(&rig, sent, answered);
     }
@@ -117,10 +114,8 @@ fn live_under_load(layout: Layout, path: Path) {
 fn exact_after_a_reset(layout: Layout, path: Path) {
     let rig = Rig::new(layout, path);
     let (client, server) = rig.flow();
-    client.send_all(up(), 0, 3 * MB + 1);
-    server.receive_exact(up(), 0, 3 * MB + 1);
-    server.send_all(down(), 0, 2 * MB + 1);
-    client.receive_exact(down(), 0, 2 * MB + 1);
+    client.carry(&server, up(), 0, 3 * MB + 1);
+    server.carry(&client, down(), 0, 2 * MB + 1);
     server.abort();
     let record = rig.record();
     rig.check(&record, 3 * MB + 1, 2 * MB + 1, "SD");

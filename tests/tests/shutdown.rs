@@ -157,9 +157,13 @@ fn early_data_races_the_insertion(layout: Layout, path: Path) {
 fn half_close_from_client(layout: Layout, path: Path) {
     let rig = Rig::new(layout, path);
     let (client, server, before) = rig.warm_flow(up(), down());
-    client.send_all(up(), before, 2 * MB - 1);
-    client.finish();
-    expect(&rest(&server, up(), before), 2 * MB - 1, &End::Eof);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            client.send_all(up(), before, 2 * MB - 1);
+            client.finish();
+        });
+        expect(&rest(&server, up(), before), 2 * MB - 1, &End::Eof);
+    });
     thread::scope(|scope| {
         scope.spawn(|| {
             server.send_all(down(), before, 8 * MB + 1);
@@ -177,9 +181,13 @@ fn half_close_from_client(layout: Layout, path: Path) {
 fn half_close_from_server(layout: Layout, path: Path) {
     let rig = Rig::new(layout, path);
     let (client, server, before) = rig.warm_flow(up(), down());
-    server.send_all(down(), before, 2 * MB - 1);
-    server.finish();
-    expect(&rest(&client, down(), before), 2 * MB - 1, &End::Eof);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            server.send_all(down(), before, 2 * MB - 1);
+            server.finish();
+        });
+        expect(&rest(&client, down(), before), 2 * MB - 1, &End::Eof);
+    });
     thread::scope(|scope| {
         scope.spawn(|| {
             client.send_all(up(), before, 8 * MB + 1);

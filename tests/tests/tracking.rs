@@ -44,13 +44,11 @@ fn bytes_of_living_flows_count(layout: Layout, path: Path) {
     });
     let (up, down) = (Pattern::new(600), Pattern::new(601));
     let (client, server) = rig.flow();
-    client.send_all(up, 0, MB);
-    server.receive_exact(up, 0, MB);
+    client.carry(&server, up, 0, MB);
     // Half of what it takes: nobody is refused.
     assert!(!is_next_refused(&rig), "refused before the limit");
     drop(rig.accept());
-    server.send_all(down, 0, 2 * MB);
-    client.receive_exact(down, 0, 2 * MB);
+    server.carry(&client, down, 0, 2 * MB);
     let refused = eventually(BOUND, || is_next_refused(&rig));
     assert!(refused, "the bytes of a living flow were not counted");
     client.finish();

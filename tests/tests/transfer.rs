@@ -165,11 +165,21 @@ fn tiny_buffers(layout: Layout, path: Path) {
     let (client, server) = rig.flow_with(buffers);
     let exchange = Exchange::new(7, MB, MB);
     let (up, down) = (exchange.up_pattern(), exchange.down_pattern());
-    let carried = rig.warm(&client, &server, up, down);
+    // The kernel limits its segments to half of such a window.
+    let is_refused = path == Path::Relay && layout == Layout::Hosts;
+    let carried = if is_refused {
+        0
+    } else {
+        rig.warm(&client, &server, up, down)
+    };
     exchange.from(carried).run(&client, &server);
     let record = rig.record();
     rig.check(&record, carried + MB, carried + MB, "--");
-    rig.check_path(&record, [1, 1]);
+    if is_refused {
+        rig.check_refusal(&record, "mss");
+    } else {
+        rig.check_path(&record, [1, 1]);
+    }
     rig.stop();
 }
 

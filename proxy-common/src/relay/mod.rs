@@ -18,7 +18,7 @@ pub use phase::Phase;
 
 /// Version of the records' layout and of what the programs do with them. A daemon leaves pinned
 /// flows of another version alone.
-pub const LAYOUT: u64 = 1;
+pub const LAYOUT: u64 = 2;
 
 /// `skb->mark` of the copy of a packet that is only to be translated and sent on: what it says is in
 /// the records already, and the original goes to the local socket.
@@ -160,8 +160,10 @@ pub struct Flow {
     /// By end: up to where its payload is acknowledged by segments whose checksum was right. Only as
     /// long as local sockets still speak.
     pub sure: [u64; 2],
+    /// By end: how far it may send as far as the far host of the other end has said so itself.
+    pub offered: [u64; 2],
     /// Zero.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 3],
 }
 
 /// What the programs tell the daemon.

@@ -9,8 +9,8 @@ use super::{Half, after, join, split};
 pub enum Phase {
     /// The local socket has all of it; the programs look on (to the stack, unchanged).
     Track = 1,
-    /// As [`Phase::Track`], and nothing may come that changes the connection's state: FIN, RST and
-    /// SYN are dropped, for the instant in which both ends are switched over.
+    /// As [`Phase::Track`], and nothing may come that changes the connection's state: FIN and SYN are
+    /// dropped, for the instant in which both ends are switched over, and sent again.
     Armed = 2,
     /// Segments are relayed, and the local socket still gets what it needs to finish: payload that
     /// starts before what it was given, and every acknowledgement.
@@ -46,7 +46,7 @@ pub enum Way {
     Local,
     /// Translated, to the other end; nothing to the local stack.
     Relay,
-    /// To the local socket, all of it but a FIN; from there its payload goes on.
+    /// To the local socket, payload up to what that was given, and no FIN; from there it goes on.
     Whole,
     /// Translated, to the other end; the local socket gets what it says about its own data.
     News,
@@ -82,7 +82,12 @@ pub fn decide(word: u64, granted: u32, segment: &Segment) -> Decision {
             way: Way::Local,
             phase: join(Phase::Over as u32, given),
         },
-        Phase::Armed if segment.flags & (SYN | FIN | RST) != 0 => keep(Way::Drop),
+        // It is sent only once: the change is called off.
+        Phase::Armed if segment.flags & RST != 0 => Decision {
+            way: Way::Local,
+            phase: join(Phase::Over as u32, given),
+        },
+        Phase::Armed if segment.flags & (SYN | FIN) != 0 => keep(Way::Drop),
         Phase::Track | Phase::Armed => Decision {
             way: Way::Local,
             phase: join(number, extended),
@@ -90,10 +95,7 @@ pub fn decide(word: u64, granted: u32, segment: &Segment) -> Decision {
         Phase::Both if segment.flags & (SYN | RST) != 0 => keep(Way::Relay),
         // Translated, it would carry a time stamp that is ahead of those of what the other socket still
         // owes from there on.
-        Phase::Both if after(given, segment.seq) => Decision {
-            way: Way::Whole,
-            phase: join(number, extended),
-        },
+        Phase::Both if after(given, segment.seq) => keep(Way::Whole),
         Phase::Both => keep(Way::News),
         Phase::Settled => keep(Way::Relay),
         Phase::Linger if segment.flags & (SYN | ACK) == SYN => Decision {
@@ -170,8 +172,8 @@ mod tests {
         let both = join(Phase::Both as u32, 150);
         let cases = [
             (segment(140, 10, ACK), Way::Whole, 150),
-            // Straddles: all of it is the local socket's too.
-            (segment(140, 20, ACK), Way::Whole, 160),
+            // Straddles: what lies behind will come again, in a segment of its own.
+            (segment(140, 20, ACK), Way::Whole, 150),
             (segment(150, 10, ACK), Way::News, 150),
             (segment(140, 0, ACK), Way::Whole, 150),
             (segment(150, 0, ACK | FIN), Way::News, 150),
@@ -199,7 +201,12 @@ mod tests {
             assert_eq!(tracked.way, Way::Local);
             assert_eq!(Phase::of(split(tracked.phase).0), Phase::Over);
             let armed = decide(join(Phase::Armed as u32, 5), 1000, &segment(5, 0, flags));
-            assert_eq!((armed.way, armed.phase), (Way::Drop, join(2, 5)));
+            let expected = if flags == RST {
+                (Way::Local, join(Phase::Over as u32, 5))
+            } else {
+                (Way::Drop, join(Phase::Armed as u32, 5))
+            };
+            assert_eq!((armed.way, armed.phase), expected);
         }
     }
 

@@ -51,6 +51,23 @@ pub fn is_in_window(told: u64, segment: &Segment) -> bool {
     !after(segment.seq, granted) && !after(acked, segment.end().wrapping_add(marks))
 }
 
+/// The sequence number under which a segment goes on to a receiver that has offered room up to `offered`
+/// (in the sender's numbers).
+///
+/// A sender that has been promised more than its receiver has room for may have sent beyond that. What it
+/// says then starts out of the receiver's window, and would not be heard: if both ends have come to
+/// this, neither would ever hear of the other again. What carries nothing may start anywhere.
+#[inline(always)]
+#[must_use]
+pub fn heard(segment: &Segment, offered: u32) -> u32 {
+    let carries = segment.payload > 0 || segment.flags & (SYN | FIN | RST) != 0;
+    if !carries && after(segment.seq, offered) {
+        offered
+    } else {
+        segment.seq
+    }
+}
+
 /// Whether the far host of the end with these words may acknowledge `ack` of the other end, whose
 /// payload ends at `last`: nothing that was never sent; its FIN counts one.
 #[inline(always)]
@@ -164,6 +181,20 @@ mod tests {
         ] {
             let is_in = is_in_window(told, &segment(seq, payload, flags));
             assert_eq!(is_in, believed, "{seq}+{payload}");
+        }
+    }
+
+    #[test]
+    fn what_carries_nothing_is_heard_within_the_window() {
+        for (seq, payload, flags, goes_as) in [
+            (100, 0, ACK, 100),
+            (101, 0, ACK, 100),
+            (101, 1, ACK, 101),
+            (101, 0, ACK | FIN, 101),
+            (101, 0, RST, 101),
+            (50, 0, ACK, 50),
+        ] {
+            assert_eq!(heard(&segment(seq, payload, flags), 100), goes_as, "{seq}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! programs as long as it does.
 
 use underpass_common::relay::phase::{Decision, Phase, Sending, Way, decide, decide_sending};
-use underpass_common::relay::segment::{FIN, RST, SYN, Segment, set};
+use underpass_common::relay::segment::{ACK, FIN, RST, SYN, Segment, set};
 use underpass_common::relay::translate::{self, adjust};
 use underpass_common::relay::{
     ECHOES, EVENT_ENDED, EVENT_RESET, FIN_ACKED, FIN_SEEN, Half, RESET, TERMS_MORTAL,
@@ -19,6 +19,7 @@ pub(crate) struct Program {
     pub(crate) terms: [Terms; 2],
     pub(crate) halves: [Half; 2],
     pub(crate) sure: [u32; 2],
+    pub(crate) offered: [u32; 2],
     pub(crate) events: Vec<u32>,
     /// The interfaces check checksums before the programs see a packet.
     pub(crate) is_vouched_for: bool,
@@ -64,8 +65,14 @@ impl Program {
         believed &= intact || segment.flags & RST == 0;
         if believed {
             self.halves[end].last_ns = self.now_ns;
-            let relayed = matches!(way, Way::Relay | Way::News);
-            self.note(&segment, end, relayed, intact);
+            match way {
+                Way::Local => {
+                    self.see(&segment, end);
+                    self.offer(&segment, end);
+                }
+                Way::Relay | Way::News => self.note(&segment, end, intact),
+                Way::Whole | Way::Drop => {}
+            }
         }
         let seq = match way {
             Way::Local => {
@@ -78,6 +85,9 @@ impl Program {
             Way::Relay => return self.only_relay(wire, end),
             Way::Whole => {
                 let mut copy = wire.clone();
+                if after(segment.end(), given) {
+                    copy.cut(given.wrapping_sub(segment.seq));
+                }
                 patch(&mut copy, segment.seq, self.clamp(&segment, end));
                 return local(copy);
             }
@@ -97,9 +107,7 @@ impl Program {
         };
         let mut copy = wire.clone();
         if segment.payload > 0 {
-            copy.payload = 0;
-            copy.rest = 0;
-            copy.seal();
+            copy.cut(0);
         }
         patch(&mut copy, seq, self.clamp(&segment, end));
         Arrived {
@@ -135,18 +143,33 @@ impl Program {
         told::may_acknowledge(ack, split(self.halves[1 - end].seen).1)
     }
 
-    fn note(&mut self, segment: &Segment, end: usize, relayed: bool, intact: bool) {
-        let told_me = self.halves[end].told;
-        if segment.payload > 0 {
-            let (seen, moved) = told::see(self.halves[end].seen, told_me, segment);
-            self.halves[end].seen = seen;
-            if relayed {
-                self.halves[end].bytes += u64::from(moved);
-            }
+    fn see(&mut self, segment: &Segment, end: usize) -> u32 {
+        if segment.payload == 0 {
+            return 0;
         }
-        if !relayed {
+        let half = &mut self.halves[end];
+        let (seen, moved) = told::see(half.seen, half.told, segment);
+        half.seen = seen;
+        moved
+    }
+
+    fn offer(&mut self, segment: &Segment, end: usize) {
+        if segment.flags & (ACK | RST | SYN) != ACK || !self.can_acknowledge(segment, end) {
             return;
         }
+        let ack = segment.ack.wrapping_sub(self.terms[1 - end].shift);
+        let window = translate::window(segment.window, self.terms[end].announced_scale);
+        let edge = ack.wrapping_add(window);
+        let known = &mut self.offered[1 - end];
+        if after(edge, *known) {
+            *known = edge;
+        }
+    }
+
+    fn note(&mut self, segment: &Segment, end: usize, intact: bool) {
+        let told_me = self.halves[end].told;
+        let moved = self.see(segment, end);
+        self.halves[end].bytes += u64::from(moved);
         let seen = self.halves[end].seen;
         let known = self.halves[end].fin;
         if segment.flags & FIN != 0 || split(known).0 & FIN_SEEN != 0 {
@@ -154,18 +177,18 @@ impl Program {
         }
         if segment.flags & RST != 0 {
             let fin = self.halves[end].fin;
-            if told::is_reset(segment, seen, told_me, fin) && split(fin).0 & RESET == 0 {
+            let is_over = split(fin).0 & split(self.halves[1 - end].fin).0 & FIN_ACKED != 0;
+            let is_known = is_over || split(fin).0 & RESET != 0;
+            if !is_known && told::is_reset(segment, seen, told_me, fin) {
                 self.halves[end].fin |= join(RESET, 0);
                 self.events.push(EVENT_RESET);
             }
             return;
         }
-        if !segment.acknowledges() {
+        if !segment.acknowledges() || !self.can_acknowledge(segment, end) {
             return;
         }
-        if !self.can_acknowledge(segment, end) {
-            return;
-        }
+        self.offer(segment, end);
         let ack = segment.ack.wrapping_sub(self.terms[1 - end].shift);
         let window = translate::window(segment.window, self.terms[end].announced_scale);
         let other = &mut self.halves[1 - end];
@@ -195,6 +218,10 @@ impl Program {
         let mut wire = wire.clone();
         let (from, to) = (self.terms[end], self.terms[1 - end]);
         let segment = wire.segment();
+        let segment = Segment {
+            seq: told::heard(&segment, self.offered[end]),
+            ..segment
+        };
         let found = wire.found();
         let floor = split(self.halves[end].fin).0 & ECHOES == 0;
         let done = translate::translate(&mut wire.header, &segment, &found, &from, &to, floor);

@@ -58,6 +58,17 @@ impl Wire {
         self.set_checksum(!(sum as u16));
     }
 
+    /// Cuts off all payload but the first `keep` bytes.
+    pub(crate) fn cut(&mut self, keep: u32) {
+        self.payload = keep;
+        self.rest = if keep == 0 {
+            0
+        } else {
+            (self.from ^ keep) as u16
+        };
+        self.seal();
+    }
+
     pub(crate) fn checksum(&self) -> u16 {
         let [a, b, _, _] = self.header.base[4].to_ne_bytes();
         u16::from_ne_bytes([a, b])

@@ -288,7 +288,8 @@ impl World {
         match phase {
             Phase::Both if after(self.program.given(end), segment.seq) => {
                 let local = out.local.as_ref().expect("what the local socket owes");
-                assert_eq!(local.payload, wire.payload);
+                let owed = self.program.given(end).wrapping_sub(segment.seq);
+                assert_eq!(local.payload, wire.payload.min(owed));
                 assert!(out.relayed.is_none());
             }
             Phase::Both => {
@@ -308,7 +309,13 @@ impl World {
             let until = wire.from + wire.payload;
             // A late one may end beyond what was seen: what had been put aside was acknowledged at once.
             let is_meant = told::is_in_window(told_before, &segment);
-            if is_meant && wire.payload > 0 && until > self.shown[end] {
+            // What lies behind what the local socket owes is cut off, and will be sent again, as is what
+            // goes nowhere.
+            let is_kept = match phase {
+                Phase::Both => out.relayed.is_some(),
+                _ => out.relayed.is_some() || out.local.is_some(),
+            };
+            if is_meant && is_kept && wire.payload > 0 && until > self.shown[end] {
                 let more = until - self.shown[end];
                 self.shown[end] = until;
                 if out.relayed.is_some() {
@@ -485,6 +492,9 @@ impl World {
             half.told = join(local.others_number(local.promised), received);
             half.seen = join(local.number(local.sent), received);
             half.last_ns = self.program.now_ns;
+            self.program.offered[end] = other
+                .number(other.allowed)
+                .wrapping_sub(self.program.terms[end].shift);
             self.shown[end] = local.got;
         }
         self.stage = Stage::Tracking;
@@ -512,9 +522,6 @@ impl World {
                 terms.oldest_echo = last;
             }
         }
-        if (0..2).all(|end| self.overruns(end)) {
-            return;
-        }
         for end in 0..2 {
             let local = &self.locals[end];
             if !local.aside.is_empty() && self.edges[end] > local.got {
@@ -533,16 +540,13 @@ impl World {
             let (known, last) = split(half.seen);
             half.seen = join(later(local.number(local.sent), known), later(expects, last));
             self.shown[end] = self.shown[end].max(local.got);
+            let target = &self.locals[1 - end];
+            let edge = target
+                .number(target.allowed)
+                .wrapping_sub(self.program.terms[end].shift);
+            self.program.offered[end] = later(edge, self.program.offered[end]);
         }
         self.stage = Stage::Opening;
-    }
-
-    /// Whether the far host of an end has sent more than that of the other one takes now.
-    fn overruns(&self, end: usize) -> bool {
-        let (_, last) = split(self.program.halves[end].seen);
-        let sent = last.wrapping_add(self.program.terms[end].shift);
-        let target = &self.locals[1 - end];
-        after(sent, target.number(target.allowed))
     }
 
     /// One of the two ends, one phase further.

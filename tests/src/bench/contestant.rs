@@ -64,6 +64,11 @@ const ALL: &[Entry] = &[
     plain("underpass-buffer", Kind::Underpass, &["offload buffer"]),
     plain("underpass-pipe", Kind::Underpass, &["offload pipe"]),
     plain("underpass-redirect", Kind::Underpass, &["offload redirect"]),
+    plain(
+        "underpass-relay",
+        Kind::Underpass,
+        &["offload relay", "offload-after 0"],
+    ),
     plain(UNDERPASS_RAW, Kind::Underpass, &["offload auto"]),
     tls(
         "underpass-tls",

@@ -7,11 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::Socket;
-use underpass::sys::repair;
 use underpass_tests::netns::{Layout, PROXY_LINKS, Topology};
 use underpass_tests::peer::{Buffers, Exchange, Peer};
 use underpass_tests::rig::{Path, Rig};
-use underpass_tests::sys;
+use underpass_tests::sys::{self, repair};
 
 use crate::forged::{ACK, FIN, Forged, PSH, RST, SYN};
 use crate::{KB, newest, relayed, talk};

@@ -32,7 +32,12 @@ fn bulk_both_ways(layout: Layout, path: Path) {
     let (up, down) = (carried + exchange.up, carried + exchange.down);
     let [ours, theirs] = remote.check(up, down, "--");
     rig.check_path(&ours, [1, 1]);
-    rig.check_path(&theirs, [1, 1]);
+    if path == Path::Relay && layout == Layout::Hosts {
+        // The agent's server is on its own host, over loopback, whose segments are long.
+        rig.check_refusal(&theirs, "mss");
+    } else {
+        rig.check_path(&theirs, [1, 1]);
+    }
     assert_eq!(theirs.client, source.to_string(), "{}", theirs.line);
     assert_eq!(
         (theirs.backend.as_str(), theirs.server.as_str()),

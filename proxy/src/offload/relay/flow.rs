@@ -20,7 +20,7 @@ use underpass_common::relay::{
 
 use super::eligible::{self, Facts};
 use super::engine::{Addresses, Engine, Refusal};
-use super::records::{Switched, address, key};
+use super::records::{Known, Switched, address, key};
 use crate::conn::{Connection, Side};
 use crate::observe::record::{FlowRecord, KernelCounter, Path, Why};
 use crate::sys::tcp::{self, Info};
@@ -171,6 +171,8 @@ impl RelayFlow {
                 last_ns: process::monotonic_ns(),
                 ..Half::default()
             };
+            let may_send = other.base.may_send(&other.facts.info);
+            flow.offered[end] = u64::from(may_send.wrapping_sub(flow.terms[end].shift));
         }
         let keys = ends
             .each_ref()
@@ -212,6 +214,12 @@ impl RelayFlow {
             }
         }
         self.engine.slots.register(self.slot, cx.waker());
+        if self.is_done() {
+            // Both ends have all of it: the sockets have nothing left to do, even if they do not know.
+            self.stage = Stage::Settled;
+            self.timer = None;
+            return Ok(Progress::Settled);
+        }
         if let Some(side) = self.reset_by() {
             return Ok(Progress::Reset(side));
         }
@@ -265,11 +273,6 @@ impl RelayFlow {
             tcp::info(connections[0].fd())?,
             tcp::info(connections[1].fd())?,
         ];
-        // Where both far hosts have sent more than the other one has room for, each would refuse what
-        // the other says of the room that it has: the sockets have to catch up first.
-        if (0..2).all(|end| self.overruns(end, &infos[1 - end])) {
-            return Ok(Progress::Waiting);
-        }
         for (end, info) in infos.iter().enumerate() {
             if info.state != tcp::ESTABLISHED {
                 return Ok(Progress::Gone);
@@ -281,8 +284,15 @@ impl RelayFlow {
             }
             // Between the reading of the sockets and the first look of the programs, segments may have
             // passed.
-            let edge = expects.wrapping_add(info.rcv_wnd.unwrap_or(0));
-            records.raise(self.slot, end, expects, edge, base.sent(info));
+            let known = Known {
+                expected: expects,
+                edge: expects.wrapping_add(info.rcv_wnd.unwrap_or(0)),
+                sent: base.sent(info),
+                offered: self.bases[1 - end]
+                    .may_send(&infos[1 - end])
+                    .wrapping_sub(self.terms[end].shift),
+            };
+            records.raise(self.slot, end, &known);
         }
         for end in 0..2 {
             records.write_terms(self.slot, end, &self.terms[end]);
@@ -298,25 +308,9 @@ impl RelayFlow {
                 engine: self.engine.clone(),
                 slot: self.slot,
                 end,
-                given: records.phase(self.slot, end).1,
             }));
         }
         Ok(Progress::Settled)
-    }
-
-    /// Whether the far host of this end has sent more than that of the other one takes now, which is
-    /// what `target`, the socket facing it, says.
-    fn overruns(&self, end: usize, target: &Info) -> bool {
-        let records = &self.engine.records;
-        let sent = records
-            .seen(self.slot, end)
-            .wrapping_add(self.terms[end].shift);
-        let room = target.snd_wnd.unwrap_or(u32::MAX >> 2);
-        let edge = self.bases[1 - end]
-            .writes
-            .wrapping_add(target.acked as u32)
-            .wrapping_add(room);
-        after(sent, edge)
     }
 
     /// Puts the sockets to sleep, if both have brought to its end what they had taken.
@@ -349,14 +343,16 @@ impl RelayFlow {
     /// directions have ended in order.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Side>> {
         self.engine.slots.register(self.slot, cx.waker());
-        if let Some(side) = self.reset_by() {
-            return Poll::Ready(Some(side));
-        }
-        let records = &self.engine.records;
-        if (0..2).all(|end| records.is_done(self.slot, end)) {
+        if self.is_done() {
             return Poll::Ready(None);
         }
-        Poll::Pending
+        self.reset_by()
+            .map_or(Poll::Pending, |side| Poll::Ready(Some(side)))
+    }
+
+    /// Whether both directions have ended in order, and both far hosts know.
+    fn is_done(&self) -> bool {
+        (0..2).all(|end| self.engine.records.is_done(self.slot, end))
     }
 
     /// The side whose far host has reset the flow.
@@ -390,8 +386,7 @@ impl RelayFlow {
         self.concluded = true;
         let records = &self.engine.records;
         let has_ended = self.stage == Stage::Settled
-            && ((0..2).all(|end| records.is_done(self.slot, end))
-                || (0..2).any(|end| records.was_reset(self.slot, end)));
+            && (self.is_done() || (0..2).any(|end| records.was_reset(self.slot, end)));
         if has_ended {
             records.linger(self.slot);
         } else {
@@ -429,6 +424,15 @@ impl Base {
         self.writes
             .wrapping_add(info.written as u32)
             .wrapping_sub(info.not_sent)
+    }
+
+    /// How far the socket may send, as its far host has told it, or a byte less: the kernel counts its SYN
+    /// among the bytes that are acknowledged where it has sent the first one.
+    fn may_send(&self, info: &Info) -> u32 {
+        self.writes
+            .wrapping_add(info.acked as u32)
+            .wrapping_sub(1)
+            .wrapping_add(info.snd_wnd.unwrap_or(0))
     }
 
     /// The next sequence number that the socket expects.
@@ -498,21 +502,11 @@ struct Counter {
     engine: Arc<Engine>,
     slot: u32,
     end: usize,
-    /// End of what its socket had been given when it started.
-    given: u32,
 }
 
 impl KernelCounter for Counter {
     fn bytes(&self) -> u64 {
-        let records = &self.engine.records;
-        // What its socket was given after that is counted by user space too.
-        let also = records
-            .phase(self.slot, self.end)
-            .1
-            .wrapping_sub(self.given);
-        records
-            .bytes(self.slot, self.end)
-            .saturating_sub(u64::from(also))
+        self.engine.records.bytes(self.slot, self.end)
     }
 
     fn flips(&self) -> u64 {

@@ -15,6 +15,19 @@ use crate::sys::mmap::{Access, MappedArray};
 #[derive(Debug)]
 pub struct Records(MappedArray<Flow>);
 
+/// What a socket knows of its end, as sequence numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// Next payload that it expects.
+    pub expected: u32,
+    /// How far it lets its far host send.
+    pub edge: u32,
+    /// End of what it has sent.
+    pub sent: u32,
+    /// How far its far host may send as the far host of the other end has told the other socket.
+    pub offered: u32,
+}
+
 /// What both ends' phases were changed to, or why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Switched {
@@ -140,14 +153,24 @@ impl Records {
     }
 
     /// Raises what is known of an end to what its socket says: payload `expected` and `edge` as in
-    /// [`Half::told`], and the end of what it has `sent`. Nothing is relayed yet.
-    pub fn raise(&self, slot: u32, end: usize, expected: u32, edge: u32, sent: u32) {
+    /// [`Half::told`], the end of what it has `sent`, and how far it may send by what the other end has
+    /// `offered`. Nothing is relayed yet.
+    pub fn raise(&self, slot: u32, end: usize, known: &Known) {
+        let Known {
+            expected,
+            edge,
+            sent,
+            offered,
+        } = *known;
         let later = |a, b| if relay::after(a, b) { a } else { b };
         self.change(slot, end, offset_of!(Half, phase), |word| {
             let (number, given) = split(word);
             join(number, later(expected, given))
         });
         self.store(slot, offset_of!(Flow, sure) + end * 8, u64::from(expected));
+        self.change_at(slot, offset_of!(Flow, offered) + end * 8, |word| {
+            u64::from(later(offered, split(word).1))
+        });
         self.change(slot, end, offset_of!(Half, told), |word| {
             let (granted, acked) = split(word);
             join(later(edge, granted), later(expected, acked))
@@ -159,7 +182,10 @@ impl Records {
     }
 
     fn change(&self, slot: u32, end: usize, field: usize, f: impl Fn(u64) -> u64) {
-        let at = half_at(end) + field;
+        self.change_at(slot, half_at(end) + field, f);
+    }
+
+    fn change_at(&self, slot: u32, at: usize, f: impl Fn(u64) -> u64) {
         let mut word = self.load(slot, at);
         while let Err(now) = self.0.swap(slot as usize, at, word, f(word)) {
             word = now;
@@ -193,9 +219,12 @@ impl Records {
                 return Switched::Over;
             }
         }
-        // While both are armed nothing can come that would end one of them.
+        // While both are armed, only a reset can come that ends one of them.
         for end in 0..2 {
-            self.step(slot, end, Phase::Armed, Phase::Both);
+            if !self.step(slot, end, Phase::Armed, Phase::Both) {
+                self.abandon(slot);
+                return Switched::Over;
+            }
         }
         Switched::Done
     }
@@ -288,7 +317,11 @@ fn words_of(flow: &Flow) -> impl Iterator<Item = u64> {
             put(&word.to_ne_bytes());
         }
     }
-    for word in [flow.id, flow.owner, flow.since, flow.sure[0], flow.sure[1]] {
+    for word in [flow.id, flow.owner, flow.since]
+        .into_iter()
+        .chain(flow.sure)
+        .chain(flow.offered)
+    {
         put(&word.to_ne_bytes());
     }
     (0..bytes.len() / 8).map(move |at| {
