@@ -19,6 +19,7 @@ pub mod process;
 pub mod proxy_header;
 pub mod record;
 pub mod rig;
+pub mod soak;
 pub mod stand_in;
 pub mod sys;
 pub mod tls_end;
