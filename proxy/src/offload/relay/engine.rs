@@ -18,6 +18,7 @@ use aya::{Ebpf, EbpfLoader};
 use underpass_common::relay::details::Details;
 use underpass_common::relay::{Flow, Key, Phase};
 
+use super::grace::{Grace, IsNoted};
 use super::pins::Pins;
 use super::records::Records;
 use super::watcher::Watcher;
@@ -71,6 +72,7 @@ pub struct Engine {
     pub slots: Arc<Slots>,
     /// Gone once another daemon may hear the events.
     watcher: Mutex<Option<Watcher>>,
+    grace: Grace,
     ids: AtomicU64,
     /// Where flows outlive us.
     pins: Option<Pins>,
@@ -175,6 +177,7 @@ impl Engine {
             None => HashSet::new(),
         };
         let watcher = Watcher::start(slots.clone(), events, lost)?;
+        let grace = Grace::start(slots.clone())?;
         Ok(Self {
             tables: Mutex::new(Tables {
                 keys,
@@ -185,6 +188,7 @@ impl Engine {
             records,
             slots,
             watcher: Mutex::new(Some(watcher)),
+            grace,
             ids: AtomicU64::new(first.unwrap_or(0) + 1),
             pins,
             details,
@@ -222,11 +226,12 @@ impl Engine {
         !self.has_let_go() && self.slots.has_free()
     }
 
-    /// Enters a flow whose segments are those of `keys`: the programs look at them from now on.
+    /// Enters a flow whose segments are those of `keys`: the programs look at them from now on. With its slot
+    /// comes what becomes true once none passes unseen.
     ///
     /// # Errors
     /// When there is no room; nothing has changed then.
-    pub fn enter(&self, flow: &Flow, keys: [Key; 2]) -> Result<u32, Refusal> {
+    pub fn enter(&self, flow: &Flow, keys: [Key; 2]) -> Result<(u32, IsNoted), Refusal> {
         let mut tables = self.tables();
         if self.has_let_go() {
             return Err(Refusal::new(
@@ -254,7 +259,7 @@ impl Engine {
                 });
             }
         }
-        Ok(slot)
+        Ok((slot, self.grace.ask(slot)))
     }
 
     /// Gives a flow's slot back. `lingers`: its late segments are still relayed for a while, or until

@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use underpass_common::relay::{
 use super::adopt::describe;
 use super::eligible::{self, Facts};
 use super::engine::{Addresses, Engine, Refusal};
+use super::grace::IsNoted;
 use super::records::{Known, Switched, address, key};
 use crate::conn::{Connection, Side};
 use crate::observe::record::{FlowRecord, KernelCounter, Path, Why};
@@ -88,6 +90,8 @@ pub struct RelayFlow {
     terms: [Terms; 2],
     bases: [Base; 2],
     stage: Stage,
+    /// The programs see all that its sockets get.
+    is_noted: IsNoted,
     looks: u32,
     timer: Option<Pin<Box<Sleep>>>,
     /// What becomes of its records has been said.
@@ -178,7 +182,7 @@ impl RelayFlow {
         let keys = ends
             .each_ref()
             .map(|end| key(end.facts.remote, end.facts.local));
-        let slot = engine.enter(&flow, keys)?;
+        let (slot, is_noted) = engine.enter(&flow, keys)?;
         Ok(Self {
             engine: engine.clone(),
             slot,
@@ -186,6 +190,7 @@ impl RelayFlow {
             terms: flow.terms,
             bases: ends.map(|end| end.base),
             stage: Stage::Tracking,
+            is_noted,
             looks: 0,
             timer: None,
             concluded: false,
@@ -212,6 +217,10 @@ impl RelayFlow {
             return Ok(Progress::Gone);
         }
         if self.stage == Stage::Tracking {
+            self.engine.slots.register(self.slot, cx.waker());
+            if !self.is_noted.load(Ordering::Acquire) {
+                return Ok(Progress::Waiting);
+            }
             match self.open(connections, record)? {
                 Progress::Settled => {}
                 other => return Ok(other),
@@ -532,7 +541,18 @@ struct Counter {
 
 impl KernelCounter for Counter {
     fn bytes(&self) -> u64 {
-        self.engine.records.bytes(self.slot, self.end)
+        let records = &self.engine.records;
+        let bytes = records.bytes(self.slot, self.end);
+        match records.acked_end(self.slot, self.end) {
+            // Sequence numbers of damaged segments may have been counted. Where the FIN stands is sure once
+            // it is acknowledged.
+            Some(end) => {
+                let exact = end.wrapping_sub(records.phase(self.slot, self.end).1);
+                let error = exact.wrapping_sub(bytes as u32).cast_signed();
+                bytes.saturating_add_signed(i64::from(error))
+            }
+            None => bytes,
+        }
     }
 
     fn flips(&self) -> u64 {

@@ -6,6 +6,7 @@ pub mod adopt;
 pub mod eligible;
 pub mod engine;
 pub mod flow;
+pub mod grace;
 pub mod inherited;
 pub mod pins;
 pub mod records;

@@ -144,6 +144,13 @@ impl Records {
         self.flags(slot, end) & relay::FIN_ACKED != 0
     }
 
+    /// End of the end's payload, once it knows that its FIN has arrived.
+    #[must_use]
+    pub fn acked_end(&self, slot: u32, end: usize) -> Option<u32> {
+        let (flags, after) = split(self.half(slot, end, offset_of!(Half, fin)));
+        (flags & relay::FIN_ACKED != 0).then(|| after.wrapping_sub(1))
+    }
+
     fn flags(&self, slot: u32, end: usize) -> u32 {
         split(self.half(slot, end, offset_of!(Half, fin))).0
     }
