@@ -298,7 +298,33 @@ impl Topology {
         self.server_addr = self.proxy_addr;
         self
     }
+
+    /// The server becomes a program on the client's host, with an address of its own: the proxy reaches both by the same
+    /// interface.
+    ///
+    /// # Errors
+    /// When the address cannot be added.
+    pub fn with_server_beside_client(mut self) -> Result<Self> {
+        let Addresses { v4, v6 } = BESIDE_CLIENT;
+        ip_batch_in(
+            self.client.name(),
+            &format!("addr add {v4}/24 dev eth0\naddr add {v6}/64 dev eth0 nodad\n"),
+        )?;
+        ip_batch_in(
+            self.proxy.name(),
+            &format!("-6 neigh replace {v6} lladdr {C0} dev eth0 nud permanent\n"),
+        )?;
+        self.server = self.client.clone();
+        self.server_addr = BESIDE_CLIENT;
+        Ok(self)
+    }
 }
+
+/// A second address of the client's host.
+const BESIDE_CLIENT: Addresses = Addresses {
+    v4: Ipv4Addr::new(10, 0, 1, 3),
+    v6: Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 3),
+};
 
 /// An address of the server's network that no host has.
 const SILENT: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 77);
@@ -331,6 +357,9 @@ impl Topology {
         )
     }
 }
+
+/// Link addresses of the proxy towards the client and towards the server.
+pub const PROXY_LINKS: [&str; 2] = [P0, P1];
 
 // Fixed link addresses, so that neighbours can be entered beforehand.
 const C0: &str = "02:00:00:00:01:01";

@@ -7,6 +7,7 @@
 )]
 
 pub mod bpf;
+pub mod repair;
 
 use std::ffi::CString;
 use std::io;

@@ -3,8 +3,10 @@
 //! A classic BPF classifier takes packets at random where they leave a host, and a mirred action sends them elsewhere:
 //! to a device that is down (lost), to the same device once more (repeated), or around through an intermediate device
 //! with a slow queue (late, and so behind packets that were sent after them; delayed, by as much as a sender waits before
-//! it sends again). What changes the packets themselves is in [`damage`].
+//! it sends again). What changes the packets themselves is in [`damage`]; what keeps all of them out, for a while, in
+//! [`blockade`].
 
+pub mod blockade;
 pub mod damage;
 
 use std::process::Command;
@@ -37,18 +39,47 @@ pub struct Climate {
     damagers: Vec<Damager>,
 }
 
-/// The devices that packets leave hosts by.
-fn exits(net: &Topology) -> Vec<(&Netns, &'static str)> {
+/// A device that packets leave a host by.
+struct Exit<'a> {
+    host: &'a Netns,
+    dev: &'static str,
+    repeats: Repeats<'a>,
+}
+
+/// Where packets are repeated: never where they would pass a second time through the programs that the daemon has where
+/// packets leave its host, which on a real link they do not.
+enum Repeats<'a> {
+    /// Where they leave.
+    Leaving,
+    /// Where they arrive.
+    ArrivingAt(&'a Netns),
+    /// Between leaving and arriving, on loopback.
+    Between,
+}
+
+fn exits(net: &Topology) -> Vec<Exit<'_>> {
     let is_home = |host: &Netns| host.name() == net.proxy.name();
     let mut exits = Vec::new();
+    let mut link = |host, dev| {
+        for (host, dev, repeats) in [
+            (host, "eth0", Repeats::Leaving),
+            (&net.proxy, dev, Repeats::ArrivingAt(host)),
+        ] {
+            exits.push(Exit { host, dev, repeats });
+        }
+    };
     if !is_home(&net.client) {
-        exits.extend([(&net.client, "eth0"), (&net.proxy, "eth0")]);
+        link(&net.client, "eth0");
     }
-    if !is_home(&net.server) {
-        exits.extend([(&net.proxy, "eth1"), (&net.server, "eth0")]);
+    if !is_home(&net.server) && net.server.name() != net.client.name() {
+        link(&net.server, "eth1");
     }
     if is_home(&net.client) || is_home(&net.server) {
-        exits.push((&net.proxy, "lo"));
+        exits.push(Exit {
+            host: &net.proxy,
+            dev: "lo",
+            repeats: Repeats::Between,
+        });
     }
     exits
 }
@@ -70,13 +101,15 @@ impl Weather {
     pub fn set_in(self, net: &Topology) -> Result<Climate> {
         let exits = exits(net);
         let mut ready: Vec<&str> = Vec::new();
-        let mut damagers = Vec::new();
-        for (host, dev) in exits {
+        for Exit { host, dev, .. } in &exits {
             if !ready.contains(&host.name()) {
                 self.lay_detours(host)?;
                 ready.push(host.name());
             }
             run(host, "tc", &format!("qdisc add dev {dev} clsact"))?;
+        }
+        let mut damagers = Vec::new();
+        for Exit { host, dev, repeats } in exits {
             let filter = |order: u32| format!("filter add dev {dev} egress prio {order}");
             if self.damaged > 0 {
                 let damage = if dev == "lo" {
@@ -93,18 +126,24 @@ impl Weather {
                 damagers.push(damager);
             }
             let fates = [
-                (2, self.lost, "redirect dev lost".to_owned()),
-                (3, self.late, "redirect dev late".to_owned()),
-                (4, self.delayed, "redirect dev delayed".to_owned()),
-                (5, self.repeated, format!("mirror dev {dev}")),
+                (2, self.lost, "lost"),
+                (3, self.late, "late"),
+                (4, self.delayed, "delayed"),
             ];
-            for (order, share, fate) in fates.into_iter().filter(|(_, share, _)| *share > 0) {
-                let some = one_in_a_thousand(share);
-                let filter = format!("{} protocol all bpf bytecode", filter(order));
-                let words = filter.split(' ').chain([some.as_str()]);
-                let action = format!("action mirred egress {fate}");
-                tool(host, "tc", words.chain(action.split(' ')))?;
+            for (order, share, to) in fates {
+                let action = format!("egress redirect dev {to}");
+                meet(host, &filter(order), share, &action)?;
             }
+            let (host, filter, action) = match repeats {
+                Repeats::Leaving => (host, filter(5), format!("egress mirror dev {dev}")),
+                Repeats::Between => (host, filter(5), format!("ingress mirror dev {dev}")),
+                Repeats::ArrivingAt(host) => (
+                    host,
+                    "filter add dev eth0 ingress prio 5".to_owned(),
+                    "ingress mirror dev eth0".to_owned(),
+                ),
+            };
+            meet(host, &filter, self.repeated, &action)?;
         }
         Ok(Climate {
             weather: self,
@@ -147,15 +186,11 @@ impl Climate {
     /// When tc does not tell.
     pub fn least_met(&self, net: &Topology) -> Result<u64> {
         let mut least = u64::MAX;
-        for (host, dev) in exits(net) {
-            let shown = run(host, "tc", &format!("-s filter show dev {dev} egress"))?;
-            // "Sent 1234 bytes 5 pkt (dropped 0, …"
-            let sent = shown
-                .lines()
-                .filter_map(|line| line.trim().strip_prefix("Sent "));
-            for line in sent {
-                let packets = line.split(' ').nth(2).context("packets")?;
-                least = least.min(packets.parse().with_context(|| line.to_owned())?);
+        for Exit { host, dev, .. } in exits(net) {
+            for way in ["egress", "ingress"] {
+                for packets in met(host, dev, way)? {
+                    least = least.min(packets);
+                }
             }
         }
         for damager in &self.damagers {
@@ -169,6 +204,32 @@ impl Climate {
     pub fn weather(&self) -> Weather {
         self.weather
     }
+}
+
+/// Has a `filter` of `host` do an `action` of mirred to `share` packets of a thousand.
+fn meet(host: &Netns, filter: &str, share: u32, action: &str) -> Result<()> {
+    if share == 0 {
+        return Ok(());
+    }
+    let some = one_in_a_thousand(share);
+    let filter = format!("{filter} protocol all bpf bytecode");
+    let action = format!("action mirred {action}");
+    let words = filter.split(' ').chain([some.as_str()]);
+    tool(host, "tc", words.chain(action.split(' '))).map(drop)
+}
+
+/// How many packets each filter of `dev` has taken that go the `way`.
+fn met(host: &Netns, dev: &str, way: &str) -> Result<Vec<u64>> {
+    let shown = run(host, "tc", &format!("-s filter show dev {dev} {way}"))?;
+    // "Sent 1234 bytes 5 pkt (dropped 0, …"
+    let sent = shown
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Sent "));
+    sent.map(|line| {
+        let packets = line.split(' ').nth(2).context("packets")?;
+        packets.parse().with_context(|| line.to_owned())
+    })
+    .collect()
 }
 
 /// Bytes of the largest frame that a device of `host` sends.

@@ -13,7 +13,7 @@ use underpass_common::relay::segment::{self, BASE, FIN, Found, Header, OPTIONS, 
 use underpass_common::relay::translate::{adjust, fold};
 use underpass_common::relay::{COPY_MARK, Key, TERMS_NO_ECN, Terms};
 
-/// `skb->tc_index` of a frame between its translation and its leaving.
+/// `skb->tc_index` of a frame that was translated.
 pub(super) const RELAYED: u32 = 0x7570;
 
 /// Bytes of an Ethernet header. Interfaces without one carry no relayed flows.
@@ -189,6 +189,24 @@ pub(super) fn copy(ctx: &TcContext) -> bool {
     let done = ctx.clone_redirect(interface, BPF_F_INGRESS).is_ok();
     ctx.set_mark(mark);
     done
+}
+
+/// Sends a copy of the leaving frame as it is.
+#[inline(always)]
+pub(super) fn send_copy(ctx: &TcContext) -> bool {
+    set_index(ctx, RELAYED);
+    // SAFETY: the context is the one the kernel gave this program.
+    let interface = unsafe { (*ctx.skb.skb).ifindex };
+    let done = ctx.clone_redirect(interface, 0).is_ok();
+    set_index(ctx, 0);
+    done
+}
+
+/// Changes the sequence number.
+#[inline(always)]
+pub(super) fn renumber(ctx: &TcContext, packet: &mut Packet, seq: u32) -> bool {
+    let by = set(&mut packet.scratch.header.base[1], seq.to_be());
+    write_base(ctx, packet, by)
 }
 
 /// Whether somebody vouches for the frame's TCP checksum: the interface has checked it, or it never

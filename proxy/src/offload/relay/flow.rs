@@ -18,6 +18,7 @@ use underpass_common::relay::{
     join,
 };
 
+use super::adopt::describe;
 use super::eligible::{self, Facts};
 use super::engine::{Addresses, Engine, Refusal};
 use super::records::{Known, Switched, address, key};
@@ -207,6 +208,9 @@ impl RelayFlow {
         record: &FlowRecord,
         cx: &mut Context<'_>,
     ) -> io::Result<Progress> {
+        if self.stage == Stage::Tracking && self.engine.has_let_go() {
+            return Ok(Progress::Gone);
+        }
         if self.stage == Stage::Tracking {
             match self.open(connections, record)? {
                 Progress::Settled => {}
@@ -228,7 +232,7 @@ impl RelayFlow {
         {
             return Ok(Progress::Waiting);
         }
-        if self.settle(connections)? {
+        if self.settle(connections, record)? {
             self.stage = Stage::Settled;
             self.timer = None;
             return Ok(Progress::Settled);
@@ -314,7 +318,7 @@ impl RelayFlow {
     }
 
     /// Puts the sockets to sleep, if both have brought to its end what they had taken.
-    fn settle(&self, connections: &[Connection; 2]) -> io::Result<bool> {
+    fn settle(&self, connections: &[Connection; 2], record: &FlowRecord) -> io::Result<bool> {
         let infos = [
             tcp::info(connections[0].fd())?,
             tcp::info(connections[1].fd())?,
@@ -329,8 +333,16 @@ impl RelayFlow {
                 return Ok(false);
             }
         }
+        if self.engine.outlives() {
+            // Before the sockets may die without a sound.
+            self.engine.describe(self.slot, &describe(record));
+        }
         if self.engine.records.settle(self.slot, given) != Switched::Done {
             return Ok(false);
+        }
+        if self.engine.outlives() {
+            // Until here, sockets that die are heard, at both ends or at none.
+            self.engine.records.outlive(self.slot);
         }
         for connection in connections {
             // Its probes would go unanswered, and it would give the connection up.
@@ -353,6 +365,18 @@ impl RelayFlow {
     /// Whether both directions have ended in order, and both far hosts know.
     fn is_done(&self) -> bool {
         (0..2).all(|end| self.engine.records.is_done(self.slot, end))
+    }
+
+    /// Whether it is to be left to another daemon. [`Self::poll`] sees to it that this is asked.
+    #[must_use]
+    pub fn is_to_be_left(&self) -> bool {
+        // What has ended is still ours to log.
+        self.stage == Stage::Settled && self.engine.has_let_go() && !self.is_done()
+    }
+
+    /// Leaves it to another daemon. Call when its sockets are closed, without a packet.
+    pub fn leave(self) {
+        self.engine.leave(self.slot);
     }
 
     /// The side whose far host has reset the flow.
@@ -411,8 +435,10 @@ impl RelayFlow {
 
 impl Drop for RelayFlow {
     fn drop(&mut self) {
-        // The process stops: its sockets, which are closed next, are to be heard.
-        if !self.concluded {
+        // The process stops: its sockets, which are closed next, are to be heard, unless the flow goes
+        // on without them.
+        let goes_on = self.stage == Stage::Settled && self.engine.outlives();
+        if !self.concluded && !goes_on {
             self.engine.records.abandon(self.slot);
         }
     }
@@ -511,5 +537,9 @@ impl KernelCounter for Counter {
 
     fn flips(&self) -> u64 {
         1
+    }
+
+    fn outlives(&self) -> bool {
+        self.engine.outlives() && self.engine.records.phase(self.slot, self.end).0 == Phase::Settled
     }
 }
