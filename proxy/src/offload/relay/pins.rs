@@ -30,7 +30,7 @@ pub const USUAL: &str = "/sys/fs/bpf/underpass";
 const FIRST: KernelVersion = KernelVersion::new(6, 6, 0);
 
 /// Ends of the links' names, in the order of the engine's programs.
-const ENDINGS: [&str; 2] = ["in", "out"];
+const ENDINGS: [&str; 3] = ["icmp", "in", "out"];
 
 /// The directory, held by this daemon.
 pub struct Pins {
