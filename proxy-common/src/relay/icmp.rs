@@ -39,6 +39,11 @@ pub struct About {
 
 /// What a message of either family can be asked and made.
 pub trait TooBig {
+    /// Where the IP header says what it carries, bytes.
+    const PROTOCOL_AT: usize;
+    /// What it says of such messages.
+    const PROTOCOL: u8;
+
     /// What it is about, if it says what such messages say, to the host that sent the packet.
     fn about(&self) -> Option<About>;
 
@@ -113,6 +118,9 @@ const PACKET_TOO_BIG: u32 = 0x0200;
 const MAPPED: u32 = 0xffff_u32.to_be();
 
 impl TooBig for Message<IPV4> {
+    const PROTOCOL_AT: usize = 9;
+    const PROTOCOL: u8 = ICMP;
+
     #[inline(always)]
     fn about(&self) -> Option<About> {
         let [version, fragment, protocol] = [0, 1, 2].map(|at| u32::from_be(self.network[at]));
@@ -157,6 +165,9 @@ impl TooBig for Message<IPV4> {
 }
 
 impl TooBig for Message<IPV6> {
+    const PROTOCOL_AT: usize = 6;
+    const PROTOCOL: u8 = ICMPV6;
+
     #[inline(always)]
     fn about(&self) -> Option<About> {
         let [version, length] = [0, 1].map(|at| u32::from_be(self.network[at]));

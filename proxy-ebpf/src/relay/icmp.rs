@@ -35,6 +35,11 @@ fn pass_on<const N: usize>(ctx: &TcContext) -> Option<i32>
 where
     Message<N>: TooBig,
 {
+    // Nearly all frames end here.
+    let protocol: u8 = ctx.load(ETHERNET + Message::<N>::PROTOCOL_AT).ok()?;
+    if protocol != Message::<N>::PROTOCOL {
+        return None;
+    }
     let mut message = Message::<N>::empty();
     // SAFETY: writes as many bytes as the message has, of which any is valid.
     let loaded = unsafe {

@@ -23,9 +23,7 @@ fn time(object: &mut Object, which: Which, frame: &[u8], verdict: i32) -> Durati
         assert_eq!(ran.verdict, verdict);
         ran.time
     });
-    let mut times: Vec<Duration> = runs.collect();
-    times.sort();
-    times[times.len() / 2]
+    runs.min().unwrap()
 }
 
 /// A settled flow that translates each segment of its client into itself, so that every run finds it.

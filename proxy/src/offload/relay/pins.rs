@@ -1,8 +1,8 @@
 //! The directory in which the relay's maps and links outlive the daemon.
 //!
 //! Below it there is one directory per network namespace, `net-<cookie>`, since interfaces are known by
-//! their numbers there, and below that one per [`LAYOUT`]: maps by their names, `link-<interface>-in` and
-//! `-out`, and a directory `daemon-<number>` for every daemon whose flows are there. Who holds the
+//! their numbers there, and below that one per [`LAYOUT`]: maps by their names, `link-<interface>-in`,
+//! `-out` and `-icmp`, and a directory `daemon-<number>` for every daemon whose flows are there. Who holds the
 //! lock of the namespace's directory looks after all flows and is the only one to enter new ones; who
 //! holds the lock of a daemon's directory is that daemon, alive. Locks go with the process, however
 //! it ends.
@@ -30,7 +30,7 @@ pub const USUAL: &str = "/sys/fs/bpf/underpass";
 const FIRST: KernelVersion = KernelVersion::new(6, 6, 0);
 
 /// Ends of the links' names, in the order of the engine's programs.
-const ENDINGS: [&str; 2] = ["in", "out"];
+const ENDINGS: [&str; 3] = ["icmp", "in", "out"];
 
 /// The directory, held by this daemon.
 pub struct Pins {
