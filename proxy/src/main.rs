@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use underpass::cli::{self, Invocation, Run};
+use underpass::config::model::PinDirectory;
 use underpass::{observe, offload, start};
 
 fn main() -> ExitCode {
@@ -40,6 +41,7 @@ fn obey(invocation: Invocation) -> ExitCode {
             Ok(text) => print(&text),
             Err(error) => alert(&error.to_string()),
         },
+        Invocation::Clean(args) => clean(args),
         Invocation::Run(run) => daemon(&run),
     }
 }
@@ -77,6 +79,43 @@ fn daemon(run: &Run) -> ExitCode {
     };
     match start::run(config, contexts, &options) {
         Ok(code) => code,
+        Err(error) => alert(&format!("{error:#}")),
+    }
+}
+
+fn clean(args: cli::CleanArgs) -> ExitCode {
+    let usual = || Some(offload::relay::pins::USUAL.into());
+    let directory = match args.directory {
+        Some(directory) => Some(directory),
+        None if args.files.is_empty() => usual(),
+        None => {
+            let run = Run {
+                files: args.files,
+                ..Run::default()
+            };
+            match cli::check::load(&run, &run.environment(std::env::vars_os())) {
+                Ok(loaded) => match loaded.config.global.pins {
+                    PinDirectory::Usual => usual(),
+                    PinDirectory::Off => None,
+                    PinDirectory::At(directory) => Some(directory),
+                },
+                Err(code) => return code,
+            }
+        }
+    };
+    let Some(directory) = directory else {
+        return alert("the configuration says 'offload-pins off': name the directory");
+    };
+    match offload::relay::pins::clean(&directory) {
+        Ok(removed) if removed.is_empty() => {
+            print(&format!("{}: nothing is pinned\n", directory.display()))
+        }
+        Ok(removed) => {
+            let lines = removed
+                .iter()
+                .map(|path| format!("removed {}\n", path.display()));
+            print(&lines.collect::<String>())
+        }
         Err(error) => alert(&format!("{error:#}")),
     }
 }

@@ -23,6 +23,7 @@ use crate::net::places::Places;
 use crate::observe::log::{Identity, LEVEL_NOTICE, Logger};
 use crate::offload::guard::attached::Guards;
 use crate::offload::guard::plan::Plan;
+use crate::offload::relay::adopt;
 use crate::offload::{self, guard};
 use crate::rules::table::{Table, Tables};
 use crate::rules::vars::ProcessVars;
@@ -90,7 +91,8 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
             .map(|f| f.offload)
             .chain(config.backends.iter().map(|b| b.offload)),
     );
-    let availability = Arc::new(offload::start(&global, wanted));
+    let successor = !(options.finish.is_empty() && options.terminate.is_empty());
+    let availability = Arc::new(offload::start(&global, wanted, successor));
     let guards = Guards::attach(&global.guards, plan);
     confine(&global)?;
     let identity = Identity::new(&global);
@@ -140,6 +142,7 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         let _context = runtime.enter();
         Signals::new().context("installing signal handlers")?
     };
+    let adopter = adopt::begin(&shared, &logger);
     let threads = start_workers(&shared, listening, &logger, &drain, &requests)?;
     let operator = Operator::new(shared.clone(), logger.clone(), requests.clone());
     let admin = admin::start(operator, api, drain.clone()).context("starting the admin thread")?;
@@ -149,11 +152,15 @@ pub fn run(config: Config, contexts: Contexts, options: &Options) -> Result<Exit
         logger.text(&logs, LEVEL_NOTICE, text);
     }
     tell_predecessors(options);
+    runtime.spawn(adopt::run(adopter, shared.clone(), logger.clone()));
     let outcome = runtime.block_on(supervise(
         signals, &control, &requests, &shared, contexts, guards, threads,
     ));
     // It has nothing to wait for once the workers have ended.
     let _ = admin.join();
+    // Before the flows are counted, nobody may look after them any more.
+    drop(runtime);
+    leave_relay(&shared, &logger, &logs);
     drop(logger);
     // The writer has only what is queued left to write.
     let _ = log_thread.join();
@@ -251,6 +258,22 @@ fn tell_predecessors(options: &Options) {
     }
 }
 
+/// Says how many relayed flows go on without us.
+fn leave_relay(shared: &Shared, logger: &Logger, logs: &Arc<[LogTarget]>) {
+    let Some(relay) = shared.availability.relay() else {
+        return;
+    };
+    match relay.close() {
+        Ok(0) => {}
+        Ok(flows) => {
+            let text = format!("{flows} relayed flows go on in the kernel");
+            tracing::info!("{text}");
+            logger.text(logs, LEVEL_NOTICE, text);
+        }
+        Err(error) => tracing::warn!(%error, "what is pinned of the relay stays"),
+    }
+}
+
 /// The signals that the process understands.
 struct Signals {
     finish: Signal,
@@ -307,8 +330,11 @@ async fn supervise(
             }
             phase = due => {
                 control.advance(phase);
-                // A process that takes over guards from now on.
+                // A process that takes over guards from now on, and has the relay.
                 guards.detach();
+                if let Some(relay) = shared.availability.relay() {
+                    relay.let_go();
+                }
                 let limit = shared.global.hard_stop_after;
                 next = limit
                     .filter(|_| phase == Phase::Draining)

@@ -381,7 +381,9 @@ impl Worker {
 
     fn log_killed(&self) {
         for LivingStream { record, frontend } in &self.living.list() {
-            if frontend.config.log.tcplog && !record.logged.get() {
+            // What goes on without us is logged by whoever takes it over.
+            let goes_on = record.up.outlives();
+            if frontend.config.log.tcplog && !record.logged.get() && !goes_on {
                 let line = StreamLine::new(
                     record,
                     Some(Termination::KILLED),

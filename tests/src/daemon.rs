@@ -252,6 +252,12 @@ impl Daemon {
         &mut self.process
     }
 
+    /// What it has said so far.
+    #[must_use]
+    pub fn lines(&self, output: Output) -> Vec<String> {
+        self.process.lines(output)
+    }
+
     /// Sends `signal`.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ pub mod netns;
 pub mod openssl;
 pub mod pattern;
 pub mod peer;
+pub mod pins;
 pub mod process;
 pub mod proxy_header;
 pub mod record;

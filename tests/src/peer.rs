@@ -235,7 +235,7 @@ impl Peer {
     /// # Panics
     /// When they do not arrive as they are.
     pub fn carry(&self, other: &Self, pattern: Pattern, offset: u64, bytes: u64) {
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             scope.spawn(|| self.send_all(pattern, offset, bytes));
             other.receive_exact(pattern, offset, bytes);
         });

@@ -51,6 +51,9 @@ pub const PROXY_PORT: u16 = 8000;
 /// The port that the server listens on.
 pub const SERVER_PORT: u16 = 9000;
 
+/// The word for where relayed flows outlive the daemon.
+const PINS: &str = "offload-pins";
+
 /// A configuration with one frontend `fe` and one backend `be` with one server `srv`.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -138,11 +141,13 @@ impl Config {
     #[must_use]
     pub fn text(&self, for_haproxy: bool) -> String {
         let mut text = String::from("global\n    log stdout format raw local0\n    maxconn 3000\n");
-        for line in self
-            .global
-            .iter()
-            .filter(|line| !(for_haproxy && line.starts_with("tune.offload")))
-        {
+        if !for_haproxy && !self.global.iter().any(|line| line.starts_with(PINS)) {
+            // Tests kill daemons, run beside one another, and expect that nothing stays.
+            let _ = writeln!(text, "    {PINS} off");
+        }
+        for line in self.global.iter().filter(|line| {
+            !(for_haproxy && (line.starts_with("tune.offload") || line.starts_with(PINS)))
+        }) {
             let _ = writeln!(text, "    {line}");
         }
         text.push_str("\ndefaults\n    mode tcp\n    log global\n    option tcplog\n");

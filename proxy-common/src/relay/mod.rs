@@ -9,6 +9,8 @@
 //! array: [`Terms`] are written by the daemon, [`Half`]s by the programs and, where it is said, by
 //! the daemon too, always by compare-and-swap.
 
+pub mod details;
+pub mod icmp;
 pub mod phase;
 pub mod segment;
 pub mod told;
@@ -103,7 +105,8 @@ pub const TERMS_V6: u8 = 1;
 pub const TERMS_TIMESTAMPS: u8 = 2;
 /// Marks of congestion mean nothing to the other connection: they are taken off.
 pub const TERMS_NO_ECN: u8 = 4;
-/// The flow ends with the process that has its sockets.
+/// The flow ends with the process that has its sockets. Said of both ends by the flags of end 0, so that
+/// one store takes it off.
 pub const TERMS_MORTAL: u8 = 8;
 
 /// What is known of the segments of one end. Pairs of 32-bit values share a word, so that they
@@ -122,7 +125,8 @@ pub struct Half {
     pub seen: u64,
     /// Payload bytes by which the low part of [`Half::seen`] has moved since the relay started.
     pub bytes: u64,
-    /// `CLOCK_MONOTONIC` of the last segment, ns, to the kernel's tick.
+    /// `CLOCK_MONOTONIC` of the last segment, ns, to the kernel's tick; of relayed ones, of the last that
+    /// brought something new, or took something.
     pub last_ns: u64,
     /// High: 1 once a time stamp has been seen. Low: the last one.
     pub clock: u64,

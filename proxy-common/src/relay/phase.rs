@@ -143,6 +143,23 @@ pub fn decide_sending(word: u64, mortal: bool, flags: u8) -> Sending {
     }
 }
 
+/// The sequence numbers of a local socket's reset: what its far host expects next if nothing is on its way,
+/// and if all that is arrives before. They may be the same.
+///
+/// A socket that has sent up to `own`, and owes up to `given`, has its own number: what was relayed lies
+/// behind what it owes. One that owes nothing has that of what was relayed, which ends at `last`, or at what
+/// the far host has `offered` to take; up to `acked` the far host has confirmed it. A host that gets another
+/// number asks back, and gets the right one from the stack, but it asks back only so often.
+#[inline(always)]
+#[must_use]
+pub const fn reset_at(own: u32, given: u32, acked: u32, last: u32, offered: u32) -> [u32; 2] {
+    let taken = if after(last, offered) { offered } else { last };
+    if after(given, own) || !after(taken, own) {
+        return [own, own];
+    }
+    [if after(acked, own) { acked } else { own }, taken]
+}
+
 impl Half {
     /// Where its segments go.
     #[inline(always)]
@@ -220,6 +237,21 @@ mod tests {
         );
         assert_eq!(decide_sending(word, false, SYN), Sending::Evict);
         assert_eq!(decide_sending(word, false, SYN | ACK), Sending::Drop);
+    }
+
+    #[test]
+    fn a_reset_comes_where_it_is_expected() {
+        // Owes 50 more, and 300 were relayed behind them.
+        assert_eq!(reset_at(100, 150, 90, 450, 900), [100, 100]);
+        // Owes nothing.
+        assert_eq!(reset_at(150, 150, 140, 450, 900), [150, 450]);
+        assert_eq!(reset_at(150, 150, 300, 450, 900), [300, 450]);
+        // Nothing was relayed.
+        assert_eq!(reset_at(150, 150, 150, 150, 900), [150, 150]);
+        // More than there was room for.
+        assert_eq!(reset_at(150, 150, 150, 450, 400), [150, 400]);
+        assert_eq!(reset_at(150, 150, 150, 450, 150), [150, 150]);
+        assert_eq!(reset_at(u32::MAX, u32::MAX, 3, 20, 90), [3, 20]);
     }
 
     #[test]

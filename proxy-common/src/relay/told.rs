@@ -94,7 +94,9 @@ pub fn finish(fin: u64, seen: u64, segment: &Segment, intact: bool) -> u64 {
             fin
         };
     }
-    if known && (flags & FIN_SURE != 0 || !intact) || !intact && after(split(seen).1, end) {
+    // Of two that are not sure the later one is right: a FIN that was refused is sent again.
+    let is_settled = known && flags & (FIN_SURE | FIN_ACKED) != 0;
+    if known && flags & FIN_SURE != 0 || !intact && (is_settled || after(split(seen).1, end)) {
         return fin;
     }
     let sure = if intact { FIN_SURE } else { 0 };
@@ -210,6 +212,11 @@ mod tests {
         let sure = join(FIN_SEEN | FIN_SURE, 401);
         assert_eq!(finish(0, seen, &early, true), sure);
         assert_eq!(finish(here, seen, &early, true), sure);
+        // What was refused comes again, elsewhere.
+        let again = finish(join(FIN_SEEN, 700), seen, &fin, false);
+        assert_eq!(again, here);
+        let acked = join(FIN_SEEN | FIN_ACKED, 700);
+        assert_eq!(finish(acked, seen, &fin, false), acked);
         // What comes from behind it shows that it was none.
         let more = segment(500, 1, ACK);
         assert_eq!(finish(here, seen, &more, false), 0);

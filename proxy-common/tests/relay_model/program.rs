@@ -3,7 +3,7 @@
 //! It mirrors `proxy-ebpf/src/relay.rs` function by function; what is proven here holds of the
 //! programs as long as it does.
 
-use underpass_common::relay::phase::{Decision, Phase, Sending, Way, decide, decide_sending};
+use underpass_common::relay::phase::{self, Decision, Phase, Sending, Way, decide, decide_sending};
 use underpass_common::relay::segment::{ACK, FIN, RST, SYN, Segment, set};
 use underpass_common::relay::translate::{self, adjust};
 use underpass_common::relay::{
@@ -64,14 +64,21 @@ impl Program {
         let intact = believed && must && self.is_intact(wire);
         believed &= intact || segment.flags & RST == 0;
         if believed {
-            self.halves[end].last_ns = self.now_ns;
             match way {
                 Way::Local => {
                     self.see(&segment, end);
                     self.offer(&segment, end);
+                    self.note_time(end);
                 }
                 Way::Relay | Way::News => self.note(&segment, end, intact),
+                Way::Whole if segment.payload > 0 => self.note_time(end),
                 Way::Whole | Way::Drop => {}
+            }
+        }
+        if way == Way::Relay && self.is_over() {
+            let is_early = Phase::of(number) == Phase::Both && segment.flags & RST != 0;
+            if segment.flags & (SYN | ACK) == SYN || is_early {
+                return Arrived::default();
             }
         }
         let seq = match way {
@@ -143,6 +150,15 @@ impl Program {
         told::may_acknowledge(ack, split(self.halves[1 - end].seen).1)
     }
 
+    fn note_time(&mut self, end: usize) {
+        self.halves[end].last_ns = self.now_ns;
+    }
+
+    fn is_over(&self) -> bool {
+        let [first, second] = [0, 1].map(|end| split(self.halves[end].fin).0);
+        first & second & FIN_ACKED != 0 || (first | second) & RESET != 0
+    }
+
     fn see(&mut self, segment: &Segment, end: usize) -> u32 {
         if segment.payload == 0 {
             return 0;
@@ -169,7 +185,10 @@ impl Program {
     fn note(&mut self, segment: &Segment, end: usize, intact: bool) {
         let told_me = self.halves[end].told;
         let moved = self.see(segment, end);
-        self.halves[end].bytes += u64::from(moved);
+        if moved != 0 {
+            self.halves[end].bytes += u64::from(moved);
+            self.note_time(end);
+        }
         let seen = self.halves[end].seen;
         let known = self.halves[end].fin;
         if segment.flags & FIN != 0 || split(known).0 & FIN_SEEN != 0 {
@@ -177,8 +196,7 @@ impl Program {
         }
         if segment.flags & RST != 0 {
             let fin = self.halves[end].fin;
-            let is_over = split(fin).0 & split(self.halves[1 - end].fin).0 & FIN_ACKED != 0;
-            let is_known = is_over || split(fin).0 & RESET != 0;
+            let is_known = self.is_over() || split(fin).0 & RESET != 0;
             if !is_known && told::is_reset(segment, seen, told_me, fin) {
                 self.halves[end].fin |= join(RESET, 0);
                 self.events.push(EVENT_RESET);
@@ -191,6 +209,9 @@ impl Program {
         self.offer(segment, end);
         let ack = segment.ack.wrapping_sub(self.terms[1 - end].shift);
         let window = translate::window(segment.window, self.terms[end].announced_scale);
+        if after(ack, split(self.halves[1 - end].told).1) {
+            self.note_time(end);
+        }
         let other = &mut self.halves[1 - end];
         other.told = told::tell(other.told, ack, window);
         let known = &mut self.sure[1 - end];
@@ -239,7 +260,7 @@ impl Program {
     pub(crate) fn leaving(&mut self, end: usize, mut wire: Wire) -> Option<Wire> {
         let segment = wire.segment();
         let word = self.halves[end].phase;
-        let mortal = self.terms[end].flags & TERMS_MORTAL != 0;
+        let mortal = self.terms[0].flags & TERMS_MORTAL != 0;
         match decide_sending(word, mortal, segment.flags) {
             Sending::Drop => None,
             Sending::Evict => {
@@ -247,10 +268,19 @@ impl Program {
                 Some(wire)
             }
             Sending::Reset => {
+                let (_, given) = split(self.halves[1 - end].phase);
                 let (_, last) = split(self.halves[1 - end].seen);
-                let last = last.wrapping_add(self.terms[1 - end].shift);
-                if after(last, segment.seq) {
-                    let by = set(&mut wire.header.base[1], last.to_be());
+                let (_, acked) = split(self.halves[1 - end].told);
+                let shift = self.terms[1 - end].shift;
+                let [_, seq] = phase::reset_at(
+                    segment.seq,
+                    given.wrapping_add(shift),
+                    acked.wrapping_add(shift),
+                    last.wrapping_add(shift),
+                    (self.offered[1 - end]).wrapping_add(shift),
+                );
+                if seq != segment.seq {
+                    let by = set(&mut wire.header.base[1], seq.to_be());
                     wire.set_checksum(adjust(wire.checksum(), by));
                 }
                 self.finish();

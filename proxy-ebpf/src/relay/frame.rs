@@ -13,11 +13,11 @@ use underpass_common::relay::segment::{self, BASE, FIN, Found, Header, OPTIONS, 
 use underpass_common::relay::translate::{adjust, fold};
 use underpass_common::relay::{COPY_MARK, Key, TERMS_NO_ECN, Terms};
 
-/// `skb->tc_index` of a frame between its translation and its leaving.
+/// `skb->tc_index` of a frame that was translated.
 pub(super) const RELAYED: u32 = 0x7570;
 
 /// Bytes of an Ethernet header. Interfaces without one carry no relayed flows.
-const ETHERNET: usize = 14;
+pub(super) const ETHERNET: usize = 14;
 /// Words of IP headers.
 const IPV4: usize = 5;
 const IPV6: usize = 10;
@@ -118,7 +118,8 @@ pub(super) fn read(ctx: &TcContext) -> Option<Packet> {
     };
     // SAFETY: points at this CPU's own value, which no other program run uses meanwhile.
     let scratch = unsafe { &mut *RELAY_SCRATCH.get_ptr_mut(0)? };
-    let rest = ctx.len().checked_sub(ETHERNET as u32)?;
+    let before = 4 * if v6 { IPV6 } else { IPV4 } as u32;
+    let held = ctx.len().checked_sub(ETHERNET as u32 + before)?;
     let length = if v6 {
         load_at(ctx, ETHERNET, &mut scratch.network)?;
         load_at(ctx, ETHERNET + 4 * IPV6, &mut scratch.header.base)?;
@@ -128,7 +129,7 @@ pub(super) fn read(ctx: &TcContext) -> Option<Packet> {
         }
         // Beyond 64 KiB there is no length.
         match length >> 16 {
-            0 => rest.checked_sub(4 * IPV6 as u32)?,
+            0 => held,
             length => length,
         }
     } else {
@@ -141,10 +142,14 @@ pub(super) fn read(ctx: &TcContext) -> Option<Packet> {
             return None;
         }
         match version & 0xffff {
-            0 => rest.checked_sub(4 * IPV4 as u32)?,
-            total => total.checked_sub(4 * IPV4 as u32)?,
+            0 => held,
+            total => total.checked_sub(before)?,
         }
     };
+    // What is cut short is the stack's to drop.
+    if length > held {
+        return None;
+    }
     let segment = Segment::read(&scratch.header.base, length)?;
     Some(Packet {
         scratch,
@@ -184,6 +189,24 @@ pub(super) fn copy(ctx: &TcContext) -> bool {
     let done = ctx.clone_redirect(interface, BPF_F_INGRESS).is_ok();
     ctx.set_mark(mark);
     done
+}
+
+/// Sends a copy of the leaving frame as it is.
+#[inline(always)]
+pub(super) fn send_copy(ctx: &TcContext) -> bool {
+    set_index(ctx, RELAYED);
+    // SAFETY: the context is the one the kernel gave this program.
+    let interface = unsafe { (*ctx.skb.skb).ifindex };
+    let done = ctx.clone_redirect(interface, 0).is_ok();
+    set_index(ctx, 0);
+    done
+}
+
+/// Changes the sequence number.
+#[inline(always)]
+pub(super) fn renumber(ctx: &TcContext, packet: &mut Packet, seq: u32) -> bool {
+    let by = set(&mut packet.scratch.header.base[1], seq.to_be());
+    write_base(ctx, packet, by)
 }
 
 /// Whether somebody vouches for the frame's TCP checksum: the interface has checked it, or it never

@@ -2,6 +2,7 @@
 //! keeps the proxy's own sockets of such a flow from speaking for themselves as they leave.
 
 mod frame;
+mod icmp;
 mod records;
 
 use core::ptr;
@@ -45,8 +46,8 @@ pub fn underpass_relay_out(ctx: TcContext) -> i32 {
     // on this machine.
     // SAFETY: the context is the one the kernel gave this program.
     let (socket, index) = unsafe { ((*ctx.skb.skb).__bindgen_anon_2.sk, (*ctx.skb.skb).tc_index) };
+    // It stays, for the programs of another daemon that come next.
     if index == RELAYED {
-        set_index(&ctx, 0);
         return NEXT;
     }
     if socket.is_null() {
@@ -101,15 +102,24 @@ fn judge(
     let intact = believed && must && is_intact(ctx, packet);
     believed &= intact || segment.flags & RST == 0;
     if believed {
-        // SAFETY: a helper without arguments.
-        store(field!(mine, last_ns), unsafe { bpf_ktime_get_coarse_ns() });
         match way {
             Way::Local => {
                 see(&segment, mine);
                 offer(&segment, flow, end);
+                note_time(mine);
             }
             Way::Relay | Way::News => note(&segment, flow, slot, end, intact),
+            Way::Whole if segment.payload > 0 => note_time(mine),
             Way::Whole | Way::Drop => {}
+        }
+    }
+    if way == Way::Relay && is_over(flow) {
+        // The daemon has not looked yet, and its sockets are still there. A SYN comes again. A reset would
+        // overtake what the other socket still sends, and have the other far host ask back; once it has
+        // asked, it would not do so again for a while, and ignore what the daemon then sends.
+        let is_early = Phase::of(number) == Phase::Both && segment.flags & RST != 0;
+        if is_new(&segment) || is_early {
+            return Some(DROP);
         }
     }
     let seq = match way {
@@ -180,6 +190,27 @@ fn settle_phase(mine: *mut Half, segment: &Segment) -> Option<Decision> {
     None
 }
 
+/// The far host has sent something new, or taken something: segments that move nothing, such as probes and
+/// their answers, do not keep a flow from being idle.
+#[inline(always)]
+fn note_time(mine: *mut Half) {
+    // SAFETY: a helper without arguments.
+    store(field!(mine, last_ns), unsafe { bpf_ktime_get_coarse_ns() });
+}
+
+/// Whether it starts a connection.
+#[inline(always)]
+fn is_new(segment: &Segment) -> bool {
+    segment.flags & (segment::SYN | segment::ACK) == segment::SYN
+}
+
+/// Whether both directions have ended in order, or one end has reset the flow.
+#[inline(always)]
+fn is_over(flow: *mut Flow) -> bool {
+    let [first, second] = [0, 1].map(|end| split(load(field!(half(flow, end), fin))).0);
+    first & second & FIN_ACKED != 0 || (first | second) & RESET != 0
+}
+
 /// Notes how far the far host has sent; by how many bytes that has moved.
 #[inline(always)]
 fn see(segment: &Segment, mine: *mut Half) -> u32 {
@@ -233,6 +264,7 @@ fn note(segment: &Segment, flow: *mut Flow, slot: u32, end: usize, intact: bool)
     let moved = see(segment, mine);
     if moved != 0 {
         add(field!(mine, bytes), u64::from(moved));
+        note_time(mine);
     }
     let known = load(field!(mine, fin));
     if segment.flags & FIN != 0 || split(known).0 & FIN_SEEN != 0 {
@@ -244,8 +276,7 @@ fn note(segment: &Segment, flow: *mut Flow, slot: u32, end: usize, intact: bool)
     if segment.flags & RST != 0 {
         let (seen, fin) = (load(field!(mine, seen)), load(field!(mine, fin)));
         // A host without the connection answers late segments of one that has ended in order.
-        let is_over = split(fin).0 & split(load(field!(other, fin))).0 & FIN_ACKED != 0;
-        let is_known = is_over || split(fin).0 & RESET != 0;
+        let is_known = is_over(flow) || split(fin).0 & RESET != 0;
         if !is_known && told::is_reset(segment, seen, told_me, fin) {
             change(field!(mine, fin), |fin| fin | join(RESET, 0));
             announce(slot, EVENT_RESET);
@@ -258,7 +289,11 @@ fn note(segment: &Segment, flow: *mut Flow, slot: u32, end: usize, intact: bool)
     offer(segment, flow, end);
     let ack = segment.ack.wrapping_sub(terms(flow, 1 - end).shift);
     let window = translate::window(segment.window, terms(flow, end).announced_scale);
+    let (_, acked) = split(load(field!(other, told)));
     let told_other = change(field!(other, told), |told| told::tell(told, ack, window));
+    if after(ack, acked) {
+        note_time(mine);
+    }
     if intact {
         change(sure(flow, 1 - end), |known| {
             if after(ack, known as u32) {
@@ -382,7 +417,7 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, flow: *mut Flow, end: usize) ->
     let mine = half(flow, end);
     let segment = packet.segment;
     let word = load(field!(mine, phase));
-    let mortal = terms(flow, end).flags & TERMS_MORTAL != 0;
+    let mortal = terms(flow, 0).flags & TERMS_MORTAL != 0;
     match phase::decide_sending(word, mortal, segment.flags) {
         Sending::Drop => DROP,
         Sending::Evict => {
@@ -391,15 +426,23 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, flow: *mut Flow, end: usize) ->
         }
         Sending::Reset => {
             let other = half(flow, 1 - end);
+            let (_, given) = split(load(field!(other, phase)));
             let (_, last) = split(load(field!(other, seen)));
-            let last = last.wrapping_add(terms(flow, 1 - end).shift);
-            if after(last, segment.seq) {
-                let by = set(&mut packet.scratch.header.base[1], last.to_be());
-                if !write_base(ctx, packet, by) {
-                    return DROP;
-                }
-            }
+            let (_, acked) = split(load(field!(other, told)));
+            let shift = terms(flow, 1 - end).shift;
+            let [first, second] = phase::reset_at(
+                segment.seq,
+                given.wrapping_add(shift),
+                acked.wrapping_add(shift),
+                last.wrapping_add(shift),
+                (load(offered(flow, 1 - end)) as u32).wrapping_add(shift),
+            );
             finish(flow);
+            if !renumber(ctx, packet, first)
+                || first != second && !(send_copy(ctx) && renumber(ctx, packet, second))
+            {
+                return DROP;
+            }
             NEXT
         }
         way => {

@@ -5,6 +5,7 @@ use core::ptr;
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, RingBuf};
+use underpass_common::relay::details::Details;
 use underpass_common::relay::{Event, Flow, Half, Key, Phase, Terms, join, split};
 
 // The loader gives the maps their sizes.
@@ -25,6 +26,10 @@ static RELAY_EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 /// flow.
 #[map]
 static RELAY_EVENTS_LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What daemons tell one another about the flows; no program looks at it.
+#[map]
+static RELAY_DETAILS: Array<Details> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 const BPF_F_NO_PREALLOC: u32 = 1;
 const BPF_F_MMAPABLE: u32 = 1 << 10;

@@ -35,6 +35,8 @@ pub enum Invocation {
     Probe(ProbeArgs),
     /// `underpass why`.
     Why(WhyArgs),
+    /// `underpass clean`, or `--clean`.
+    Clean(CleanArgs),
 }
 
 /// What HAProxy's flags say.
@@ -134,6 +136,17 @@ pub struct ProbeArgs {
     pub json: bool,
 }
 
+/// Arguments of `underpass clean`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, clap::Args)]
+pub struct CleanArgs {
+    /// Configuration whose `offload-pins` is meant (may repeat)
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The directory of `offload-pins`; the usual one unless it or FILE is given
+    #[arg(conflicts_with = "files")]
+    pub directory: Option<PathBuf>,
+}
+
 /// Arguments of `underpass why`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct WhyArgs {
@@ -160,6 +173,8 @@ Running (HAProxy's flags):
   -sf PID...     ask these processes to finish once this one is up
   -st PID...     stop these processes once this one is up
   -v / -vv       version / version and features
+  --clean [DIR]  remove what relayed flows need to outlive daemons: in DIR,
+                 or with -f FILE in its 'offload-pins', or in the usual place
 
   -dI -dM[BYTE] -dR -dV -dZ -de -dp -dr -m MB -s -S BIND -W -Ws -x SOCKET
                  accepted for compatibility; -V tells which change nothing";
@@ -183,6 +198,8 @@ enum Command {
     Probe(ProbeArgs),
     /// Tell why the guards of this machine refuse connections from an address
     Why(WhyArgs),
+    /// Remove what outlived daemons: relayed flows lose their proxy
+    Clean(CleanArgs),
 }
 
 /// Why a command line is not an [`Invocation`].
@@ -245,10 +262,19 @@ where
 }
 
 fn subcommand(argv: &[OsString]) -> Result<Invocation, UsageError> {
+    // `--clean` is `clean`.
+    let argv = argv
+        .iter()
+        .enumerate()
+        .map(|(at, word)| match word.to_str() {
+            Some("--clean") if at == 1 => "clean".into(),
+            _ => word.clone(),
+        });
     Ok(match Cli::try_parse_from(argv)?.command {
         Command::Check(args) => Invocation::Check(args),
         Command::Probe(args) => Invocation::Probe(args),
         Command::Why(args) => Invocation::Why(args),
+        Command::Clean(args) => Invocation::Clean(args),
     })
 }
 

@@ -92,6 +92,8 @@ pub struct Global {
     pub offload_cap: u64,
     /// `tune.offload.flows`, flows that may be in the kernel's hands at once; `None`: our default.
     pub offload_flows: Option<u32>,
+    /// `offload-pins`: where relayed flows outlive the daemon.
+    pub pins: PinDirectory,
     /// `ulimit-n`, descriptors.
     pub ulimit_n: Option<u64>,
     /// `hard-stop-after`: how long a soft stop may take.
@@ -114,6 +116,17 @@ pub struct Global {
     pub tls_session_cache: usize,
 }
 
+/// Where relayed flows outlive the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinDirectory {
+    /// In the usual place, where that is there and can be used.
+    Usual,
+    /// Nowhere: they do not.
+    Off,
+    /// In this directory.
+    At(PathBuf),
+}
+
 impl Default for Global {
     fn default() -> Self {
         Self {
@@ -133,6 +146,7 @@ impl Default for Global {
             pipesize: None,
             offload_cap: 4 << 20,
             offload_flows: None,
+            pins: PinDirectory::Usual,
             ulimit_n: None,
             hard_stop_after: None,
             grace: None,

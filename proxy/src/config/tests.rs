@@ -327,6 +327,22 @@ fn offload() {
 }
 
 #[test]
+fn offload_pins() {
+    let pins = |word: &str| {
+        let text = format!("global\n offload-pins /a\n offload-pins {word}\n");
+        valid(&text).global.pins
+    };
+    let there = PinDirectory::At("/sys/fs/bpf/x".into());
+    assert_eq!(pins("/sys/fs/bpf/x"), there);
+    assert_eq!(pins("off"), PinDirectory::Off);
+    assert_eq!(valid("global\n").global.pins, PinDirectory::Usual);
+    for wrong in ["", "on", "a/b", "/a /b"] {
+        let text = format!("global\n offload-pins {wrong}\n");
+        assert_eq!(remarks(&text, Severity::Alert).len(), 1, "{wrong}");
+    }
+}
+
+#[test]
 fn global_sections_merge() {
     let config = valid(
         "global\n maxconn 10\n log stdout user\n chroot /a\nglobal\n maxconn 20\n log stderr user\n chroot /b\n tune.offload.cap 2m\n tune.offload.flows 9\n hard-stop-after 3s\n",

@@ -68,6 +68,8 @@ pub enum Why {
     Early,
     /// No interface leads to one side.
     NoRoute,
+    /// Another daemon had it before, and has relayed it.
+    Adopted,
     /// Its two connections cannot be translated into one another.
     Relay(relay::eligible::Refusal),
 }
@@ -86,6 +88,7 @@ impl Why {
             Self::Busy => "busy",
             Self::Early => "early",
             Self::NoRoute => "no-route",
+            Self::Adopted => "adopted",
             Self::Relay(refusal) => refusal.name(),
         }
     }
@@ -97,6 +100,10 @@ pub trait KernelCounter: fmt::Debug {
     fn bytes(&self) -> u64;
     /// Times that the direction changed hands between the kernel and user space.
     fn flips(&self) -> u64;
+    /// Whether the kernel goes on if the daemon ends now.
+    fn outlives(&self) -> bool {
+        false
+    }
 }
 
 /// Counters of one direction.
@@ -113,6 +120,21 @@ impl DirectionRecord {
     /// User space wrote `bytes` more to the target.
     pub fn add_user(&self, bytes: usize) {
         self.user.set(self.user.get() + bytes as u64);
+    }
+
+    /// Bytes that user space has written to the target.
+    #[must_use]
+    pub fn user_bytes(&self) -> u64 {
+        self.user.get()
+    }
+
+    /// Whether the kernel goes on if the daemon ends now.
+    #[must_use]
+    pub fn outlives(&self) -> bool {
+        self.kernel
+            .borrow()
+            .as_ref()
+            .is_some_and(|counter| counter.outlives())
     }
 
     /// From now on the kernel moves bytes too, and `counter` knows how many.

@@ -41,9 +41,15 @@ impl Slots {
     /// `count` free slots.
     #[must_use]
     pub fn new(count: u32) -> Self {
+        Self::with_free(count, 0..count)
+    }
+
+    /// `count` slots, of which these are free.
+    #[must_use]
+    pub fn with_free(count: u32, free: impl IntoIterator<Item = u32>) -> Self {
         Self {
             cells: (0..count).map(|_| Cell::default()).collect(),
-            free: Mutex::new((0..count).collect()),
+            free: Mutex::new(free.into_iter().collect()),
         }
     }
 

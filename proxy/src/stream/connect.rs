@@ -41,6 +41,8 @@ pub struct Approach<'a> {
     pub client: &'a Incoming,
     /// There is data to send as soon as the connection is established.
     pub data_follows: bool,
+    /// The MSS to announce to servers, whose segments may be relayed to the client.
+    pub announced: Option<u32>,
     /// The flow's record.
     pub record: &'a FlowRecord,
     /// The clock of counters: a stream may be long on its way.
@@ -251,6 +253,8 @@ fn open(approach: &Approach<'_>, server: &Server, address: &Address) -> io::Resu
         keepalive: backend.socket.keepalive,
         // Held back, the acknowledgement would let the server see the connection only with the data.
         data_follows: approach.data_follows && !server.wary.is(),
+        // TLS is not relayed.
+        announced: approach.announced.filter(|_| server.tls.is_none()),
     };
     let mut connection = match address {
         Address::Inet(address) => tcp::connect(*address, options)?,
@@ -260,6 +264,7 @@ fn open(approach: &Approach<'_>, server: &Server, address: &Address) -> io::Resu
             agent,
             tcp::ConnectOptions {
                 data_follows: true,
+                announced: None,
                 ..options
             },
         )?,

@@ -23,9 +23,10 @@ use crate::conn::end::{Layer, Reason};
 use crate::conn::{Connection, Side};
 use crate::handshake::incoming::Incoming;
 use crate::observe::record::{FlowRecord, Termination};
-use crate::offload::path::Policy;
+use crate::offload::path::{Engine, Policy};
+use crate::offload::relay::eligible;
 use crate::rules::session::Session;
-use crate::sys::socket;
+use crate::sys::{socket, tcp};
 use crate::worker::{FrontendState, Worker};
 
 /// Where a session begins.
@@ -104,6 +105,7 @@ pub async fn open(
         backend: &backend,
         client: &incoming,
         data_follows: !early.held().is_empty(),
+        announced: announced(worker, &policy, &incoming.connection),
         record,
         clock: &worker.shared.clock,
         random: &worker.scratch,
@@ -188,6 +190,16 @@ fn asked_for(incoming: &Incoming, backend: &Backend) -> Option<Arc<crate::backen
     let asked = incoming.asked.as_ref()?;
     let how = AgentServer::for_request(asked.tls.as_ref().map(|tls| tls.verify));
     backend.servers.get(how as usize).cloned()
+}
+
+/// The MSS to announce to a server, if what it sends may be relayed to the client.
+fn announced(worker: &Worker, policy: &Policy, client: &Connection) -> Option<u32> {
+    let is_relayed =
+        policy.engine() == Engine::Relay && worker.shared.availability.relay().is_some();
+    if !is_relayed || !client.is_raw() || !client.ctrl().is_tcp() {
+        return None;
+    }
+    eligible::announce(&tcp::info(client.fd()).ok()?)
 }
 
 /// Reads what the client has sent already, before the server is reached: the request then goes out

@@ -96,6 +96,8 @@ struct DataPhase {
     idle: Option<Pin<Box<Sleep>>>,
     /// A rule wants the client dropped without a packet.
     silent: bool,
+    /// The kernel goes on, and another daemon looks after it.
+    left: bool,
     /// A side that was found to have failed while it was read ahead.
     lost: Option<(Side, io::Error)>,
 }
@@ -179,6 +181,7 @@ impl DataPhase {
             failed: None,
             idle: None,
             silent: false,
+            left: false,
             lost: None,
         }
     }
@@ -200,6 +203,12 @@ impl DataPhase {
                     Ok(()) => Termination::NORMAL,
                     Err(failure) => explain(failure, &self.record, &mut self.connections),
                 }),
+            Mover::Relay(flow) if flow.is_to_be_left() => {
+                self.left = true;
+                // Who takes it over logs it.
+                self.record.logged.set(true);
+                Poll::Ready(Termination::NORMAL)
+            }
             Mover::Relay(flow) => flow.poll(cx).map(|reset| match reset {
                 None => Termination::NORMAL,
                 Some(side) => {
@@ -612,6 +621,12 @@ impl DataPhase {
             let [client, server] = self.connections.each_ref().map(Connection::condition);
             tracing::debug!(flow = self.record.id, ?termination, %client, %server, "a flow was cut");
         }
+        if self.relay.as_ref().is_some_and(|flow| flow.is_open()) {
+            // User space may have moved what the sockets still had since.
+            for direction in [&self.record.up, &self.record.down] {
+                direction.path.set(Path::Relay);
+            }
+        }
         let is_early = match &self.relay {
             Some(flow) => !flow.is_open(),
             None => matches!(self.wanted, Some(Wanted::Relay(_))) && self.is_due(),
@@ -624,6 +639,13 @@ impl DataPhase {
             Mover::Redirect(flow) => (Some(flow), None),
             Mover::Relay(flow) => (None, Some(flow)),
         };
+        if let Some(flow) = relayed.take_if(|_| self.left) {
+            for connection in self.connections {
+                connection.vanish();
+            }
+            flow.leave();
+            return;
+        }
         let has_ended = relayed.as_mut().is_some_and(|flow| flow.conclude());
         let [client, server] = self.connections;
         if has_ended {
@@ -672,7 +694,7 @@ fn wanted(
     match engine {
         PathEngine::None => None,
         PathEngine::Redirect => availability.redirect.clone().map(Wanted::Redirect),
-        PathEngine::Relay => availability.relay.clone().map(Wanted::Relay),
+        PathEngine::Relay => availability.relay().map(Wanted::Relay),
     }
     .ok_or(Why::Unavailable)
 }

@@ -2,11 +2,12 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use socket2::{Domain, Socket, Type};
 
 use super::check;
+use super::socket::get_option;
 
 /// A network interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,16 @@ pub struct Interface {
     pub loopback: bool,
     /// Whether it is one end of a veth pair.
     pub veth: bool,
+}
+
+/// The number of the calling thread's network namespace, which no other gets before the kernel starts
+/// again.
+///
+/// # Errors
+/// ENOPROTOOPT before Linux 5.14.
+pub fn namespace() -> io::Result<u64> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    get_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_NETNS_COOKIE)
 }
 
 /// Finds an interface of the calling thread's network namespace by name.

@@ -7,6 +7,7 @@
     reason = "this room exists to hold the system calls, each with its argument"
 )]
 
+pub mod bpffs;
 pub mod epoll;
 pub mod fd;
 pub mod interface;

@@ -149,6 +149,23 @@ pub fn close_silently(fd: OwnedFd) -> io::Result<()> {
 /// EPERM without CAP_NET_ADMIN, EADDRNOTAVAIL when the pair belongs to a connection already,
 /// ENETUNREACH when there is no route to `remote`, `InvalidInput` when the families differ.
 pub fn occupy(local: SocketAddr, remote: SocketAddr) -> io::Result<OwnedFd> {
+    make(local, remote, None).map(Into::into)
+}
+
+/// Resets the far host of a connection that has no socket, as the connection's own socket would with
+/// these numbers.
+///
+/// # Errors
+/// As [`occupy`].
+pub fn reset(local: SocketAddr, remote: SocketAddr, sequences: Sequences) -> io::Result<()> {
+    let socket = make(local, remote, Some(sequences))?;
+    socket.set_linger(Some(std::time::Duration::ZERO))?;
+    let off = OFF_WITHOUT_PROBE;
+    set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_REPAIR, &off)
+}
+
+/// A connection in repair, made without a packet.
+fn make(local: SocketAddr, remote: SocketAddr, at: Option<Sequences>) -> io::Result<Socket> {
     if local.is_ipv4() != remote.is_ipv4() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -166,8 +183,15 @@ pub fn occupy(local: SocketAddr, remote: SocketAddr) -> io::Result<OwnedFd> {
         set_option::<libc::c_int>(socket.as_fd(), libc::SOL_IPV6, libc::IPV6_TRANSPARENT, &1)?;
     }
     socket.bind(&local.into())?;
+    if let Some(Sequences { write, received }) = at {
+        for (queue, number) in [(RECEIVE_QUEUE, received), (SEND_QUEUE, write)] {
+            let fd = socket.as_fd();
+            set_option(fd, libc::IPPROTO_TCP, libc::TCP_REPAIR_QUEUE, &queue)?;
+            set_option(fd, libc::IPPROTO_TCP, libc::TCP_QUEUE_SEQ, &number)?;
+        }
+    }
     socket.connect(&remote.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -68,6 +68,7 @@ pub(crate) const GLOBAL: Scope = Scope {
         "maxconn",
         "nbthread",
         "node",
+        "offload-pins",
         "pidfile",
         "presetenv",
         "resetenv",

@@ -6,7 +6,9 @@ use super::super::address::{self, Address, Port};
 use super::super::diagnostic::Fault;
 use super::super::keywords;
 use super::super::lexer::Word;
-use super::super::model::{BindAddress, Global, GuardMode, GuardSetting, StatsLevel, StatsSocket};
+use super::super::model::{
+    BindAddress, Global, GuardMode, GuardSetting, PinDirectory, StatsLevel, StatsSocket,
+};
 use super::super::units;
 use super::{Args, Context, Modifier, bind, global_tls, log};
 use crate::sys::process;
@@ -124,6 +126,19 @@ pub(crate) fn line(
             } else {
                 global.pipesize = Some(size);
             }
+            args.at_most(1)
+        }
+        "offload-pins" => {
+            let word = args.first("a directory of a BPF file system, or 'off'")?;
+            global.pins = match word.text.as_str() {
+                "off" => PinDirectory::Off,
+                text if text.starts_with('/') => PinDirectory::At(PathBuf::from(text)),
+                text => {
+                    return Err(word.fault(format!(
+                        "'offload-pins' expects an absolute path, or 'off', got '{text}'"
+                    )));
+                }
+            };
             args.at_most(1)
         }
         "tune.offload.cap" => {

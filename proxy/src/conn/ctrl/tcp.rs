@@ -18,6 +18,8 @@ pub struct ConnectOptions {
     pub keepalive: bool,
     /// There is data to send as soon as the connection is established.
     pub data_follows: bool,
+    /// The MSS to announce, bytes, if it is to be less than the route allows.
+    pub announced: Option<u32>,
 }
 
 /// Starts to connect; [`Connection::connected`] tells the outcome.
@@ -43,9 +45,18 @@ pub fn connect(address: SocketAddr, options: ConnectOptions) -> io::Result<Conne
         // A refusal only costs a packet.
         let _ = socket::delay_ack(socket.as_fd());
     }
+    if let Some(announced) = options.announced {
+        // A refusal only costs the relay.
+        let _ = socket.set_tcp_mss(announced);
+    }
     match socket.connect(&SockAddr::from(address)) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
         _ => {}
+    }
+    if options.announced.is_some() {
+        // The SYN has said it. What this end sends need not be as short; if the server has answered
+        // already, it is.
+        let _ = socket.set_tcp_mss(0);
     }
     let socket = OwnedFd::from(socket);
     prepare(socket.as_fd(), options.keepalive)?;

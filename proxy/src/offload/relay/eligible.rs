@@ -122,6 +122,28 @@ fn fits(from: &Info, to: &Info) -> bool {
     from.advmss <= to.snd_mss || to.pmtu >= LOOPBACK_MTU
 }
 
+/// The MSS to announce to a server so that its longest segments fit the way to the client. `None`: no
+/// limit helps, or so small a one that it would harm the server's connection more than the relay is
+/// worth.
+#[must_use]
+pub fn announce(client: &Info) -> Option<u32> {
+    if client.state != ESTABLISHED || client.pmtu >= LOOPBACK_MTU {
+        return None;
+    }
+    // What is announced leaves room for no options.
+    let longest = client.snd_mss + if client.timestamps { TIMESTAMPS } else { 0 };
+    (LEAST_SEGMENT..=MOST_SEGMENT)
+        .contains(&longest)
+        .then_some(longest)
+}
+
+/// Bytes of the time stamps in a segment, with what aligns them.
+const TIMESTAMPS: u32 = 12;
+/// What every host takes (RFC 9293): whoever asks for less is not obeyed.
+const LEAST_SEGMENT: u32 = 536;
+/// More than this cannot be announced.
+const MOST_SEGMENT: u32 = 32_767;
+
 /// What only loopback interfaces have.
 const LOOPBACK_MTU: u32 = 65_535;
 

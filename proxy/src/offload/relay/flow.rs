@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,10 @@ use underpass_common::relay::{
     join,
 };
 
+use super::adopt::describe;
 use super::eligible::{self, Facts};
 use super::engine::{Addresses, Engine, Refusal};
+use super::grace::IsNoted;
 use super::records::{Known, Switched, address, key};
 use crate::conn::{Connection, Side};
 use crate::observe::record::{FlowRecord, KernelCounter, Path, Why};
@@ -87,6 +90,8 @@ pub struct RelayFlow {
     terms: [Terms; 2],
     bases: [Base; 2],
     stage: Stage,
+    /// The programs see all that its sockets get.
+    is_noted: IsNoted,
     looks: u32,
     timer: Option<Pin<Box<Sleep>>>,
     /// What becomes of its records has been said.
@@ -177,7 +182,7 @@ impl RelayFlow {
         let keys = ends
             .each_ref()
             .map(|end| key(end.facts.remote, end.facts.local));
-        let slot = engine.enter(&flow, keys)?;
+        let (slot, is_noted) = engine.enter(&flow, keys)?;
         Ok(Self {
             engine: engine.clone(),
             slot,
@@ -185,6 +190,7 @@ impl RelayFlow {
             terms: flow.terms,
             bases: ends.map(|end| end.base),
             stage: Stage::Tracking,
+            is_noted,
             looks: 0,
             timer: None,
             concluded: false,
@@ -207,7 +213,14 @@ impl RelayFlow {
         record: &FlowRecord,
         cx: &mut Context<'_>,
     ) -> io::Result<Progress> {
+        if self.stage == Stage::Tracking && self.engine.has_let_go() {
+            return Ok(Progress::Gone);
+        }
         if self.stage == Stage::Tracking {
+            self.engine.slots.register(self.slot, cx.waker());
+            if !self.is_noted.load(Ordering::Acquire) {
+                return Ok(Progress::Waiting);
+            }
             match self.open(connections, record)? {
                 Progress::Settled => {}
                 other => return Ok(other),
@@ -228,7 +241,7 @@ impl RelayFlow {
         {
             return Ok(Progress::Waiting);
         }
-        if self.settle(connections)? {
+        if self.settle(connections, record)? {
             self.stage = Stage::Settled;
             self.timer = None;
             return Ok(Progress::Settled);
@@ -314,7 +327,7 @@ impl RelayFlow {
     }
 
     /// Puts the sockets to sleep, if both have brought to its end what they had taken.
-    fn settle(&self, connections: &[Connection; 2]) -> io::Result<bool> {
+    fn settle(&self, connections: &[Connection; 2], record: &FlowRecord) -> io::Result<bool> {
         let infos = [
             tcp::info(connections[0].fd())?,
             tcp::info(connections[1].fd())?,
@@ -329,8 +342,16 @@ impl RelayFlow {
                 return Ok(false);
             }
         }
+        if self.engine.outlives() {
+            // Before the sockets may die without a sound.
+            self.engine.describe(self.slot, &describe(record));
+        }
         if self.engine.records.settle(self.slot, given) != Switched::Done {
             return Ok(false);
+        }
+        if self.engine.outlives() {
+            // Until here, sockets that die are heard, at both ends or at none.
+            self.engine.records.outlive(self.slot);
         }
         for connection in connections {
             // Its probes would go unanswered, and it would give the connection up.
@@ -353,6 +374,18 @@ impl RelayFlow {
     /// Whether both directions have ended in order, and both far hosts know.
     fn is_done(&self) -> bool {
         (0..2).all(|end| self.engine.records.is_done(self.slot, end))
+    }
+
+    /// Whether it is to be left to another daemon. [`Self::poll`] sees to it that this is asked.
+    #[must_use]
+    pub fn is_to_be_left(&self) -> bool {
+        // What has ended is still ours to log.
+        self.stage == Stage::Settled && self.engine.has_let_go() && !self.is_done()
+    }
+
+    /// Leaves it to another daemon. Call when its sockets are closed, without a packet.
+    pub fn leave(self) {
+        self.engine.leave(self.slot);
     }
 
     /// The side whose far host has reset the flow.
@@ -411,8 +444,10 @@ impl RelayFlow {
 
 impl Drop for RelayFlow {
     fn drop(&mut self) {
-        // The process stops: its sockets, which are closed next, are to be heard.
-        if !self.concluded {
+        // The process stops: its sockets, which are closed next, are to be heard, unless the flow goes
+        // on without them.
+        let goes_on = self.stage == Stage::Settled && self.engine.outlives();
+        if !self.concluded && !goes_on {
             self.engine.records.abandon(self.slot);
         }
     }
@@ -506,10 +541,25 @@ struct Counter {
 
 impl KernelCounter for Counter {
     fn bytes(&self) -> u64 {
-        self.engine.records.bytes(self.slot, self.end)
+        let records = &self.engine.records;
+        let bytes = records.bytes(self.slot, self.end);
+        match records.acked_end(self.slot, self.end) {
+            // Sequence numbers of damaged segments may have been counted. Where the FIN stands is sure once
+            // it is acknowledged.
+            Some(end) => {
+                let exact = end.wrapping_sub(records.phase(self.slot, self.end).1);
+                let error = exact.wrapping_sub(bytes as u32).cast_signed();
+                bytes.saturating_add_signed(i64::from(error))
+            }
+            None => bytes,
+        }
     }
 
     fn flips(&self) -> u64 {
         1
+    }
+
+    fn outlives(&self) -> bool {
+        self.engine.outlives() && self.engine.records.phase(self.slot, self.end).0 == Phase::Settled
     }
 }

@@ -1,15 +1,13 @@
 //! The flows' records in the memory that daemon and programs share.
 
-use std::io;
 use std::mem::offset_of;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::BorrowedFd;
 
 use underpass_common::relay::{
     self, Address, FIN_SEEN, Flow, Half, Key, Phase, RESET, Terms, join, split,
 };
 
-use crate::sys::mmap::{Access, MappedArray};
+use crate::sys::mmap::MappedArray;
 
 /// All flows.
 #[derive(Debug)]
@@ -40,12 +38,10 @@ pub enum Switched {
 }
 
 impl Records {
-    /// Maps the records of `count` flows.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn new(map: BorrowedFd<'_>, count: u32) -> io::Result<Self> {
-        MappedArray::new(map, count as usize, Access::ReadWrite).map(Self)
+    /// The records in this memory.
+    #[must_use]
+    pub fn new(array: MappedArray<Flow>) -> Self {
+        Self(array)
     }
 
     /// How many flows there is room for.
@@ -60,11 +56,11 @@ impl Records {
         self.0.is_empty()
     }
 
-    fn load(&self, slot: u32, offset: usize) -> u64 {
+    pub(super) fn load(&self, slot: u32, offset: usize) -> u64 {
         self.0.load(slot as usize, offset)
     }
 
-    fn store(&self, slot: u32, offset: usize, value: u64) {
+    pub(super) fn store(&self, slot: u32, offset: usize, value: u64) {
         self.0.store(slot as usize, offset, value);
     }
 
@@ -88,7 +84,7 @@ impl Records {
     }
 
     /// A field of a half, by its offset.
-    fn half(&self, slot: u32, end: usize, field: usize) -> u64 {
+    pub(super) fn half(&self, slot: u32, end: usize, field: usize) -> u64 {
         self.load(slot, half_at(end) + field)
     }
 
@@ -146,6 +142,13 @@ impl Records {
     #[must_use]
     pub fn is_done(&self, slot: u32, end: usize) -> bool {
         self.flags(slot, end) & relay::FIN_ACKED != 0
+    }
+
+    /// End of the end's payload, once it knows that its FIN has arrived.
+    #[must_use]
+    pub fn acked_end(&self, slot: u32, end: usize) -> Option<u32> {
+        let (flags, after) = split(self.half(slot, end, offset_of!(Half, fin)));
+        (flags & relay::FIN_ACKED != 0).then(|| after.wrapping_sub(1))
     }
 
     fn flags(&self, slot: u32, end: usize) -> u32 {

@@ -257,3 +257,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn servers_are_told_what_fits_the_way_to_the_client() {
+    let client = |change: fn(&mut Info)| {
+        let mut info = Info {
+            pmtu: 1500,
+            ..usual().info
+        };
+        change(&mut info);
+        announce(&info)
+    };
+    assert_eq!(client(|_| ()), Some(1460));
+    assert_eq!(client(|info| info.timestamps = false), Some(1448));
+    assert_eq!(client(|info| info.snd_mss = 8948), Some(8960));
+    assert_eq!(client(|info| info.snd_mss = 524), Some(536));
+    assert_eq!(client(|info| info.snd_mss = 523), None);
+    assert_eq!(client(|info| info.snd_mss = 40_000), None);
+    assert_eq!(client(|info| info.pmtu = 65_535), None);
+    assert_eq!(client(|info| info.state = ESTABLISHED + 7), None);
+}
+
+proptest! {
+    /// What a server then sends fits, whatever it would have sent.
+    #[test]
+    fn what_is_announced_fits(snd_mss in 500_u32..40_000, own in 500_u32..40_000, timestamps: bool) {
+        let stamps = if timestamps { 12 } else { 0 };
+        let mut client = usual();
+        client.info.snd_mss = snd_mss - stamps;
+        client.info.advmss = 500;
+        client.info.timestamps = timestamps;
+        let limit = announce(&client.info);
+        let mut server = client;
+        server.info.snd_mss = own;
+        // As the kernel does it.
+        server.info.advmss = own.min(limit.unwrap_or(own)) - stamps;
+        prop_assert_eq!(limit.is_some(), (536..=32_767).contains(&snd_mss));
+        if limit.is_some() {
+            prop_assert!(fits(&server.info, &client.info));
+        }
+    }
+}
