@@ -202,7 +202,19 @@ pub fn run(rig: &Rig, ports: &[u16], traffic: &Traffic) -> Summary {
     // Flows that never began have no line; every other has one.
     let silent = summary.stuck.len() + summary.resets.len();
     let flows = summary.flows.saturating_sub(silent);
-    let records = rig.records(before + flows);
+    let records = match rig.daemon.wait_records(before + flows) {
+        Ok(records) => records,
+        Err(error) => {
+            let left: Vec<String> = rig
+                .daemon
+                .live(1)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|live| live.line)
+                .collect();
+            panic!("{error:#}\n{summary}\nstill there: {left:#?}");
+        }
+    };
     summary.account(&records[before..]);
     summary
 }

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::netns::{Netns, Topology};
 
-use damage::{Damage, Damager};
+use damage::{Damage, Damager, Mask};
 
 /// How many packets of a thousand meet which fate, in each direction of each link.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,33 +39,46 @@ pub struct Climate {
     damagers: Vec<Damager>,
 }
 
-/// A device that packets leave a host by.
-struct Exit<'a> {
+/// A device by which packets leave a host or arrive at it.
+struct Gate<'a> {
     host: &'a Netns,
     dev: &'static str,
-    repeats: Repeats<'a>,
+    kind: Kind,
 }
 
-/// Where packets are repeated: never where they would pass a second time through the programs that the daemon has where
-/// packets leave its host, which on a real link they do not.
-enum Repeats<'a> {
-    /// Where they leave.
+/// What can happen there. Nothing may have a packet pass a second time through the programs that the daemon has on its
+/// host's devices, since on a real link nothing does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Packets leave an end: everything.
     Leaving,
-    /// Where they arrive.
-    ArrivingAt(&'a Netns),
-    /// Between leaving and arriving, on loopback.
-    Between,
+    /// Packets arrive at an end: everything but damage.
+    Arriving,
+    /// Packets leave the daemon's host: damage, which wants to come before anybody has summed them up.
+    LeavingDaemon,
+    /// Loopback: packets are neither late nor delayed.
+    Loopback,
 }
 
-fn exits(net: &Topology) -> Vec<Exit<'_>> {
+impl Kind {
+    fn way(self) -> &'static str {
+        match self {
+            Self::Arriving => "ingress",
+            _ => "egress",
+        }
+    }
+}
+
+fn gates(net: &Topology) -> Vec<Gate<'_>> {
     let is_home = |host: &Netns| host.name() == net.proxy.name();
-    let mut exits = Vec::new();
+    let mut gates = Vec::new();
     let mut link = |host, dev| {
-        for (host, dev, repeats) in [
-            (host, "eth0", Repeats::Leaving),
-            (&net.proxy, dev, Repeats::ArrivingAt(host)),
+        for (host, dev, kind) in [
+            (host, "eth0", Kind::Leaving),
+            (host, "eth0", Kind::Arriving),
+            (&net.proxy, dev, Kind::LeavingDaemon),
         ] {
-            exits.push(Exit { host, dev, repeats });
+            gates.push(Gate { host, dev, kind });
         }
     };
     if !is_home(&net.client) {
@@ -75,13 +88,13 @@ fn exits(net: &Topology) -> Vec<Exit<'_>> {
         link(&net.server, "eth1");
     }
     if is_home(&net.client) || is_home(&net.server) {
-        exits.push(Exit {
+        gates.push(Gate {
             host: &net.proxy,
             dev: "lo",
-            repeats: Repeats::Between,
+            kind: Kind::Loopback,
         });
     }
-    exits
+    gates
 }
 
 impl Weather {
@@ -99,56 +112,63 @@ impl Weather {
     /// # Errors
     /// When the kernel lacks ifb, cls_bpf or act_mirred, or for damage eBPF.
     pub fn set_in(self, net: &Topology) -> Result<Climate> {
-        let exits = exits(net);
         let mut ready: Vec<&str> = Vec::new();
-        for Exit { host, dev, .. } in &exits {
+        let mut damagers = Vec::new();
+        for Gate { host, dev, kind } in gates(net) {
             if !ready.contains(&host.name()) {
                 self.lay_detours(host)?;
                 ready.push(host.name());
             }
-            run(host, "tc", &format!("qdisc add dev {dev} clsact"))?;
-        }
-        let mut damagers = Vec::new();
-        for Exit { host, dev, repeats } in exits {
-            let filter = |order: u32| format!("filter add dev {dev} egress prio {order}");
-            if self.damaged > 0 {
-                let damage = if dev == "lo" {
-                    Damage::Header
-                } else {
-                    run(host, "ethtool", &format!("-K {dev} tx off"))?;
-                    Damage::Checksum
-                };
-                let damager = Damager::new(damage, self.damaged)?;
-                let pinned = damager.pin()?;
-                let path = pinned.path().display();
-                let classifier = format!("protocol all bpf da object-pinned {path}");
-                run(host, "tc", &format!("{} {classifier}", filter(1)))?;
-                damagers.push(damager);
+            if kind != Kind::Arriving {
+                run(host, "tc", &format!("qdisc add dev {dev} clsact"))?;
             }
-            let fates = [
-                (2, self.lost, "lost"),
-                (3, self.late, "late"),
-                (4, self.delayed, "delayed"),
-            ];
-            for (order, share, to) in fates {
-                let action = format!("egress redirect dev {to}");
-                meet(host, &filter(order), share, &action)?;
+            if self.damaged > 0 && kind != Kind::Arriving {
+                damagers.push(self.damage(host, dev, kind)?);
             }
-            let (host, filter, action) = match repeats {
-                Repeats::Leaving => (host, filter(5), format!("egress mirror dev {dev}")),
-                Repeats::Between => (host, filter(5), format!("ingress mirror dev {dev}")),
-                Repeats::ArrivingAt(host) => (
-                    host,
-                    "filter add dev eth0 ingress prio 5".to_owned(),
-                    "ingress mirror dev eth0".to_owned(),
-                ),
+            // Where a packet goes on from there once it has been late, or is another one's copy.
+            let repeated = match kind {
+                Kind::LeavingDaemon => continue,
+                Kind::Leaving => "egress mirror dev eth0",
+                Kind::Arriving => "ingress mirror dev eth0",
+                Kind::Loopback => "ingress mirror dev lo",
             };
-            meet(host, &filter, self.repeated, &action)?;
+            let detoured = |share| if kind == Kind::Loopback { 0 } else { share };
+            let fates = [
+                (2, self.lost, "egress redirect dev lost"),
+                (3, detoured(self.late), "egress redirect dev late"),
+                (4, detoured(self.delayed), "egress redirect dev delayed"),
+                (5, self.repeated, repeated),
+            ];
+            for (order, share, action) in fates {
+                let filter = format!("filter add dev {dev} {} prio {order}", kind.way());
+                meet(host, &filter, share, action)?;
+            }
         }
         Ok(Climate {
             weather: self,
             damagers,
         })
+    }
+
+    fn damage(self, host: &Netns, dev: &str, kind: Kind) -> Result<Damager> {
+        let damage = if kind == Kind::Loopback {
+            Damage::Header
+        } else {
+            run(host, "ethtool", &format!("-K {dev} tx off"))?;
+            Damage::Checksum(if kind == Kind::Leaving {
+                Mask::In
+            } else {
+                Mask::Out
+            })
+        };
+        let damager = Damager::new(damage, self.damaged)?;
+        let pinned = damager.pin()?;
+        let path = pinned.path().display();
+        let classifier = format!("protocol all bpf da object-pinned {path}");
+        // Behind the others: what comes by here twice is damaged once.
+        let filter = format!("filter add dev {dev} egress prio 9");
+        run(host, "tc", &format!("{filter} {classifier}"))?;
+        Ok(damager)
     }
 
     /// The devices by which packets of `host` are lost or come late.
@@ -186,11 +206,9 @@ impl Climate {
     /// When tc does not tell.
     pub fn least_met(&self, net: &Topology) -> Result<u64> {
         let mut least = u64::MAX;
-        for Exit { host, dev, .. } in exits(net) {
-            for way in ["egress", "ingress"] {
-                for packets in met(host, dev, way)? {
-                    least = least.min(packets);
-                }
+        for Gate { host, dev, kind } in gates(net) {
+            for packets in met(host, dev, kind.way())? {
+                least = least.min(packets);
             }
         }
         for damager in &self.damagers {

@@ -1,6 +1,8 @@
 //! Hundreds of flows at once over bad and odd links, promoted to the packet relay at any moment: every byte arrives
 //! once and in order, every flow ends as its ends want, and the daemon's account is exact.
 //!
+//! There are as many times as many flows as `UNDERPASS_CHAOS_TIMES` says.
+//!
 //! `relay_soak` does the same with as many flows as `UNDERPASS_SOAK_FLOWS` says (100,000 unless it is set), by hand:
 //! `cargo nextest run -p underpass-tests --test relay_chaos --run-ignored only --no-capture relay_soak`. In parts: each
 //! round has 5000 flows, and `UNDERPASS_SOAK_ROUND` says which is the first one.
@@ -20,7 +22,7 @@ const MB: u64 = 1 << 20;
 /// What is expected of the daemon's choice.
 #[derive(Clone, Copy, Debug)]
 enum Promoted {
-    /// At least this many of a hundred flows.
+    /// At least this many of a hundred flows. Many are over before that; how many depends on the machine.
     Share(usize),
     /// None, for a reason with this word.
     None(&'static str),
@@ -28,12 +30,28 @@ enum Promoted {
 
 use Promoted::Share;
 
+/// How many times as many flows there are.
+fn times() -> u32 {
+    let times = std::env::var("UNDERPASS_CHAOS_TIMES");
+    times.map_or(1, |times| times.parse().expect("a number"))
+}
+
 /// Runs `traffic` at `site`.
 fn hold(site: &Site, traffic: &Traffic, promoted: Promoted) {
+    let traffic = &Traffic {
+        flows: traffic.flows * times(),
+        ..*traffic
+    };
     let standing = site.stand(Path::Relay);
     let summary = soak::run(&standing.rig, &standing.ports, traffic);
     eprintln!("{summary}");
-    assert!(summary.is_clean(), "{site:#?}\n{summary}");
+    let left = if summary.is_clean() {
+        Vec::new()
+    } else {
+        // What the daemon still has says more of what went wrong.
+        standing.rig.daemon.live(1).unwrap_or_default()
+    };
+    assert!(summary.is_clean(), "{site:#?}\n{summary}\n{left:#?}");
     expect_promoted(&summary, promoted);
     let met = standing.climate.least_met(&standing.rig.net).unwrap();
     assert!(met > 0, "the weather was fine: {:?}", site.weather);
@@ -56,9 +74,9 @@ fn expect_promoted(summary: &Summary, promoted: Promoted) {
 /// Traffic of a size that weather with so many fates in a thousand lets pass in time.
 fn traffic_under(share: u32) -> Traffic {
     let (flows, at_once, most) = match share {
-        0..=1 => (500, 120, 2 * MB),
-        2..=10 => (400, 120, 256 * KB),
-        _ => (200, 100, 24 * KB),
+        0..=1 => (150, 75, MB),
+        2..=10 => (120, 60, 256 * KB),
+        _ => (100, 50, 24 * KB),
     };
     Traffic {
         seed: share.into(),
@@ -84,8 +102,7 @@ macro_rules! weathers {
                         single_packets: placement != Placement::OneHost,
                         ..Site::default()
                     };
-                    // Many flows are over before they are promoted; how many depends on the machine.
-                    hold(&site, &traffic_under($share), Share(10));
+                    hold(&site, &traffic_under($share), Share(1));
                 }
 
                 #[test]
@@ -99,6 +116,7 @@ macro_rules! weathers {
                 }
 
                 #[test]
+                #[ignore = "takes a minute where a packet is lost often enough; run by hand, as relay_soak"]
                 fn heavy() {
                     endure(Placement::Apart, 100);
                 }
@@ -109,6 +127,7 @@ macro_rules! weathers {
                 }
 
                 #[test]
+                #[ignore = "takes a minute where a packet is lost often enough; run by hand, as relay_soak"]
                 fn heavy_on_one_host() {
                     endure(Placement::OneHost, 100);
                 }
@@ -145,6 +164,15 @@ fn unsettled() -> Traffic {
     traffic_under(10)
 }
 
+/// What goes over good links.
+fn fine() -> Traffic {
+    Traffic {
+        flows: 120,
+        at_once: 60,
+        ..Traffic::default()
+    }
+}
+
 /// Links of these sizes towards client and server.
 fn sizes(client: u32, server: u32, promoted: Promoted) {
     for v6 in [false, true] {
@@ -159,7 +187,8 @@ fn sizes(client: u32, server: u32, promoted: Promoted) {
         };
         let traffic = Traffic {
             seed: u64::from(client) << 20 ^ u64::from(server),
-            flows: 250,
+            flows: 100,
+            at_once: 60,
             ..Traffic::default()
         };
         hold(&site, &traffic, promoted);
@@ -173,23 +202,24 @@ fn sizes(client: u32, server: u32, promoted: Promoted) {
 
 #[test]
 fn the_smallest_links() {
-    sizes(1280, 1280, Share(10));
+    sizes(1280, 1280, Share(2));
 }
 
 #[test]
 fn jumbo_frames() {
-    sizes(9000, 9000, Share(10));
+    sizes(9000, 9000, Share(2));
 }
 
 #[test]
 fn the_largest_links() {
-    sizes(65535, 65535, Share(10));
+    sizes(65535, 65535, Share(2));
 }
 
+/// The server may send segments that the client's link does not take.
 #[test]
 fn larger_towards_the_server() {
-    sizes(1500, 9000, Share(10));
-    sizes(1280, 65535, Share(10));
+    sizes(1500, 9000, Promoted::None("mss"));
+    sizes(1280, 65535, Promoted::None("mss"));
 }
 
 /// The client may send segments that the server's link does not take.
@@ -211,7 +241,8 @@ fn scales(client: u32, server: u32, promoted: Promoted) {
     }
     let traffic = Traffic {
         seed: u64::from(client * 16 + server),
-        flows: 250,
+        flows: 100,
+        at_once: 60,
         ..Traffic::default()
     };
     hold(&site, &traffic, promoted);
@@ -236,13 +267,13 @@ fn scales_of_14_and_14() {
 
 #[test]
 fn scales_of_3_and_8() {
-    scales(3, 8, Share(10));
+    scales(3, 8, Share(2));
 }
 
 #[test]
 fn no_scales_at_all() {
     let site = Site::default().setting([true; 3], "tcp_window_scaling", "0");
-    hold(&site, &unsettled(), Share(10));
+    hold(&site, &unsettled(), Share(2));
 }
 
 #[test]
@@ -264,7 +295,7 @@ fn without(option: &'static str, reason: &'static str) {
         ..Site::default()
     };
     let nobody = nobody.setting([true; 3], option, "0");
-    hold(&nobody, &unsettled(), Share(10));
+    hold(&nobody, &unsettled(), Share(2));
     for on in [[true, false, false], [false, false, true]] {
         let site = Site {
             weather: UNSETTLED,
@@ -297,7 +328,7 @@ fn with_congestion_marks_on_one_side() {
             weather: UNSETTLED,
             ..Site::default()
         };
-        hold(&site.setting(on, "tcp_ecn", "1"), &unsettled(), Share(10));
+        hold(&site.setting(on, "tcp_ecn", "1"), &unsettled(), Share(2));
     }
 }
 
@@ -310,7 +341,8 @@ fn tiny_and_huge_buffers() {
         let traffic = Traffic {
             buffers,
             most,
-            flows: 250,
+            flows: 100,
+            at_once: 60,
             ..Traffic::default()
         };
         for server_buffers in [Buffers::default(), buffers] {
@@ -341,32 +373,30 @@ fn offloads_of_the_devices() {
             ..Site::default()
         };
         let traffic = Traffic {
-            flows: 250,
+            flows: 100,
+            at_once: 60,
             ..Traffic::default()
         };
-        hold(&site, &traffic, Share(10));
+        hold(&site, &traffic, Share(2));
         let site = Site {
             weather: UNSETTLED,
             ..site
         };
-        hold(&site, &unsettled(), Share(10));
+        hold(&site, &unsettled(), Share(2));
     }
 }
 
 /// The ends in these places, over both families.
 fn placed(placement: Placement) {
     for v6 in [false, true] {
-        for (weather, traffic) in [
-            (Weather::FINE, Traffic::default()),
-            (UNSETTLED, unsettled()),
-        ] {
+        for (weather, traffic) in [(Weather::FINE, fine()), (UNSETTLED, unsettled())] {
             let site = Site {
                 placement,
                 v6,
                 weather,
                 ..Site::default()
             };
-            hold(&site, &traffic, Share(10));
+            hold(&site, &traffic, Share(2));
         }
     }
 }
@@ -407,7 +437,7 @@ fn moments_of_promotion() {
         };
         let traffic = Traffic {
             seed,
-            flows: 150,
+            flows: 60,
             ..unsettled()
         };
         hold(&site, &traffic, Share(0));
@@ -480,5 +510,5 @@ fn relay_soak() {
     }
     eprintln!("in all, {} s: {all}", begin.elapsed().as_secs());
     assert!(all.is_clean(), "{all}");
-    expect_promoted(&all, Share(10));
+    expect_promoted(&all, Share(2));
 }

@@ -14,7 +14,7 @@ use crate::sys::bpf;
 pub enum Damage {
     /// A bit anywhere in the TCP header or its payload is another, and the checksum does not fit. The device must leave
     /// checksums to software: one that is computed, or taken for computed, after this would make the damage good.
-    Checksum,
+    Checksum(Mask),
     /// The IPv4 header's checksum, or the length of the TCP header over IPv6, is wrong; the rest is right. For loopback,
     /// where nobody computes or looks at TCP's checksum.
     Header,
@@ -116,6 +116,9 @@ const MAP_LOOKUP_ELEM: i32 = 1;
 const GET_PRANDOM_U32: i32 = 7;
 const SKB_STORE_BYTES: i32 = 9;
 const SKB_LOAD_BYTES: i32 = 26;
+const CSUM_LEVEL: i32 = 135;
+
+const CSUM_LEVEL_RESET: i32 = 3;
 
 /// The packet, where TCP starts in it, and where the damage is done; kept across calls.
 const PACKET: u8 = 6;
@@ -126,9 +129,25 @@ const STACK: u8 = 10;
 /// Where the packet's bytes are changed on the stack.
 const SCRATCH: i16 = -8;
 
-/// Any change of the checksum that one flipped bit elsewhere cannot make good: over its bits, no sum of the numbers that
-/// they stand for, each added or taken off, is a power of two.
-const CHECKSUM_MASK: i32 = 0x5a5a;
+/// How a checksum is changed. For either one, and for both one after the other, which is what a packet may meet that passes
+/// two links: over the bits, no sum of the numbers that they stand for, each added or taken off, is that of as many
+/// flipped bits elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// On the way to the daemon.
+    In,
+    /// On the way from it.
+    Out,
+}
+
+impl Mask {
+    fn bits(self) -> i32 {
+        match self {
+            Self::In => 0x5a5a,
+            Self::Out => 0x3939,
+        }
+    }
+}
 
 /// A program that is being written: its instructions, and the jumps whose targets are not known yet.
 #[derive(Default)]
@@ -178,11 +197,11 @@ impl Assembler {
             .jump(IF_OTHER, 0, 0, "pass")
     }
 
-    /// Changes the two bytes at [`AT`] by [`CHECKSUM_MASK`].
-    fn change_checksum(&mut self) -> &mut Self {
+    /// Changes the two bytes at [`AT`] by `mask`.
+    fn change_checksum(&mut self, mask: Mask) -> &mut Self {
         self.load(2)
             .put(LOAD_HALF, 1, STACK, SCRATCH, 0)
-            .put(XOR_IMM, 1, 0, 0, CHECKSUM_MASK)
+            .put(XOR_IMM, 1, 0, 0, mask.bits())
             .put(STORE_HALF, STACK, 1, SCRATCH, 0)
             .bytes(SKB_STORE_BYTES, 2)
     }
@@ -209,7 +228,7 @@ fn assemble(damage: Damage, share: u32, counter: i32) -> Vec<u64> {
     is_tcp(&mut program, 20);
     program.put(MOV_IMM, TCP, 0, 0, 54);
     match damage {
-        Damage::Checksum => {
+        Damage::Checksum(_) => {
             program.jump(GOTO, 0, 0, "TCP");
         }
         Damage::Header => {
@@ -230,7 +249,7 @@ fn assemble(damage: Damage, share: u32, counter: i32) -> Vec<u64> {
     program.label("IPv4");
     is_tcp(&mut program, 23);
     match damage {
-        Damage::Checksum => {
+        Damage::Checksum(mask) => {
             program
                 .put(LOAD_BYTE_AT, 0, 0, 0, 14)
                 .put(AND_IMM, 0, 0, 0, 0x0f)
@@ -242,7 +261,7 @@ fn assemble(damage: Damage, share: u32, counter: i32) -> Vec<u64> {
             program
                 .put(MOV, AT, TCP, 0, 0)
                 .put(ADD_IMM, AT, 0, 0, 16)
-                .change_checksum()
+                .change_checksum(mask)
                 // Anywhere behind the ports: a packet of another flow would be damaged in another way.
                 .put(CALL, 0, 0, 0, GET_PRANDOM_U32)
                 .put(LOAD_WORD, 1, PACKET, 0, 0)
@@ -264,11 +283,15 @@ fn assemble(damage: Damage, share: u32, counter: i32) -> Vec<u64> {
         }
         Damage::Header => {
             one_of_a_thousand(&mut program);
-            program.put(MOV_IMM, AT, 0, 0, 24).change_checksum();
+            program.put(MOV_IMM, AT, 0, 0, 24).change_checksum(Mask::In);
         }
     }
     program
         .label("count")
+        // Whoever has found the sum right before does not vouch for it any more.
+        .put(MOV, 1, PACKET, 0, 0)
+        .put(MOV_IMM, 2, 0, 0, CSUM_LEVEL_RESET)
+        .put(CALL, 0, 0, 0, CSUM_LEVEL)
         .put(STORE_WORD_IMM, STACK, 0, SCRATCH, 0)
         // The second half of the wide load is zero; 1 marks the value as a map.
         .put(LOAD_WIDE, 1, 1, 0, counter)
