@@ -191,6 +191,9 @@ proptest! {
     }
 }
 
+/// What is wrong with a message, one of its words, and what that says then.
+type Wrong<const N: usize> = (&'static str, fn(&mut Message<N>) -> &mut u32, u32);
+
 #[test]
 fn other_messages_are_about_nothing() {
     let to = Terms {
@@ -200,7 +203,7 @@ fn other_messages_are_about_nothing() {
     };
     let (message, _) = v4(&to, [1, 2], 99, &[]);
     assert!(message.about().is_some());
-    let v4_words: [(&str, fn(&mut Message<IPV4>) -> &mut u32, u32); 9] = [
+    let v4_words: [Wrong<IPV4>; 9] = [
         ("options", |m| &mut m.network[0], 0x4600_0038),
         ("too short", |m| &mut m.network[0], 0x4500_0037),
         ("a fragment", |m| &mut m.network[1], 0x2000),
@@ -222,7 +225,7 @@ fn other_messages_are_about_nothing() {
     }
     let (message, _) = v6(&to, [1, 2], [9; 4], &[]);
     assert!(message.about().is_some());
-    let v6_words: [(&str, fn(&mut Message<IPV6>) -> &mut u32, u32); 7] = [
+    let v6_words: [Wrong<IPV6>; 7] = [
         ("not IPv6", |m| &mut m.network[0], 0x4000_0000),
         ("too short", |m| &mut m.network[1], 55 << 16 | 58 << 8 | 64),
         ("not ICMPv6", |m| &mut m.network[1], 56 << 16 | 6 << 8 | 64),
