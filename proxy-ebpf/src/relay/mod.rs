@@ -438,12 +438,15 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, flow: *mut Flow, end: usize) ->
                 (load(offered(flow, 1 - end)) as u32).wrapping_add(shift),
             );
             finish(flow);
-            if !renumber(ctx, packet, first)
-                || first != second && !(send_copy(ctx) && renumber(ctx, packet, second))
-            {
-                return DROP;
+            if first != second {
+                // Without it, the other one may do as well.
+                let _ = renumber(ctx, packet, first) && send_copy(ctx);
             }
-            NEXT
+            if renumber(ctx, packet, second) {
+                NEXT
+            } else {
+                DROP
+            }
         }
         way => {
             if Phase::of(split(word).0) == Phase::Over {

@@ -232,18 +232,17 @@ fn stays(rig: &Rig, word: &str) {
     );
 }
 
-/// Segments between programs on one host are longer than any other host takes.
+/// Segments between programs on one host are longer than any other host takes. A client sends them before the
+/// daemon could say anything; a server does not.
 #[test]
 fn long_segments_of_loopback() {
-    for placement in [Placement::ClientAtHome, Placement::ServerAtHome] {
-        let site = Site {
-            long_loopback: true,
-            ..site(placement, false)
-        };
-        let standing = site.stand(Path::Relay);
-        stays(&standing.rig, "mss");
-        standing.rig.stop();
-    }
+    let site = Site {
+        long_loopback: true,
+        ..site(Placement::ClientAtHome, false)
+    };
+    let standing = site.stand(Path::Relay);
+    stays(&standing.rig, "mss");
+    standing.rig.stop();
 }
 
 /// The client's connection is IPv4, the server's IPv6.

@@ -82,7 +82,7 @@ impl Setup {
         };
         let target = SocketAddr::new(host, self.port);
         let mut text = format!(
-            "global\n    log stdout format raw local0\ndefaults\n    log global\n    option tcplog\n    \
+            "global\n    log stdout format raw local0\n    offload-pins off\ndefaults\n    log global\n    option tcplog\n    \
              timeout connect 10s\n    timeout client 60s\n    timeout server 60s\n    offload {}\n    \
              offload-after 0\nagent ag\n    bind {agent}\n",
             self.path.word()
