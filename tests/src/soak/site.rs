@@ -63,8 +63,10 @@ pub struct Standing {
 const MOMENTS: [&str; 8] = ["0", "1", "100", "3000", "40000", "1ms", "10ms", "60ms"];
 
 /// What every host gets: losses are made good quickly, and ports come round.
-const COMMON: [(&str, &str); 4] = [
+const COMMON: [(&str, &str); 5] = [
     ("tcp_rto_max_ms", "1000"),
+    // Else the kernel gives up what is closed when its pauses cannot become longer: after three seconds.
+    ("tcp_orphan_retries", "15"),
     ("ip_local_port_range", "1024 64999"),
     ("ip_local_reserved_ports", "7900-9100"),
     ("tcp_tw_reuse", "1"),
