@@ -353,7 +353,7 @@ async fn serve(listener: &TcpListener, traffic: &Traffic, done: &Notify, end: &i
                 number += 1;
                 let traffic = *traffic;
                 servers.spawn(async move {
-                    let nodelay = script.seed % 3 != 0;
+                    let nodelay = !script.seed.is_multiple_of(3);
                     let _ = stream.set_nodelay(nodelay);
                     end::talk(stream, script, &traffic).await
                 });
