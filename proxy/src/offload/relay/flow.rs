@@ -76,8 +76,8 @@ struct Base {
     written: u64,
     /// Number of the next byte that is written, less the payload bytes written.
     writes: u32,
-    /// How far its far host might send. What it has put aside because something was missing before it
-    /// reaches no further, if it came before the programs looked.
+    /// How far its far host might send when the programs first saw everything. What it has put aside
+    /// because something was missing before it reaches no further, if it came before that.
     edge: u32,
 }
 
@@ -92,6 +92,8 @@ pub struct RelayFlow {
     stage: Stage,
     /// The programs see all that its sockets get.
     is_noted: IsNoted,
+    /// [`Base::edge`] is that of a moment when they did.
+    is_marked: bool,
     looks: u32,
     timer: Option<Pin<Box<Sleep>>>,
     /// What becomes of its records has been said.
@@ -191,6 +193,7 @@ impl RelayFlow {
             bases: ends.map(|end| end.base),
             stage: Stage::Tracking,
             is_noted,
+            is_marked: false,
             looks: 0,
             timer: None,
             concluded: false,
@@ -290,6 +293,15 @@ impl RelayFlow {
             if info.state != tcp::ESTABLISHED {
                 return Ok(Progress::Gone);
             }
+            if !self.is_marked {
+                // What was put aside before the programs saw everything reaches no further.
+                let base = &mut self.bases[end];
+                base.edge = base.expects(info).wrapping_add(info.rcv_wnd.unwrap_or(0));
+                records.grant(self.slot, end, base.edge);
+            }
+        }
+        self.is_marked = true;
+        for (end, info) in infos.iter().enumerate() {
             let base = &self.bases[end];
             let expects = base.expects(info);
             if info.rcv_ooopack != Some(0) && after(base.edge, expects) {

@@ -155,6 +155,19 @@ impl Records {
         split(self.half(slot, end, offset_of!(Half, fin))).0
     }
 
+    /// Raises how far the far host of an end may send to `edge`.
+    pub fn grant(&self, slot: u32, end: usize, edge: u32) {
+        self.change(slot, end, offset_of!(Half, told), |word| {
+            let (granted, acked) = split(word);
+            let granted = if relay::after(edge, granted) {
+                edge
+            } else {
+                granted
+            };
+            join(granted, acked)
+        });
+    }
+
     /// Raises what is known of an end to what its socket says: payload `expected` and `edge` as in
     /// [`Half::told`], the end of what it has `sent`, and how far it may send by what the other end has
     /// `offered`. Nothing is relayed yet.
