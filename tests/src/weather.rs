@@ -1,9 +1,9 @@
 //! Links that lose, repeat, reorder, delay and damage packets, on kernels that have no netem.
 //!
 //! A classic BPF classifier takes packets at random where they leave a host, and a mirred action sends them elsewhere:
-//! to a device that is down (lost), to the same device once more (repeated), or around through an intermediate device
-//! with a slow queue (late, and so behind packets that were sent after them; delayed, by as much as a sender waits before
-//! it sends again). What changes the packets themselves is in [`damage`]; what keeps all of them out, for a while, in
+//! to a device that is down (lost), to the same device once more (repeated), or around through other devices with a slow
+//! queue (late, and so behind packets that were sent after them; delayed, by as much as a sender waits before it sends
+//! again). What changes the packets themselves is in [`damage`]; what keeps all of them out, for a while, in
 //! [`blockade`].
 
 pub mod blockade;
@@ -110,13 +110,15 @@ impl Weather {
     /// Sets in on all links of `net`, and on the loopback of a host that is two of the three.
     ///
     /// # Errors
-    /// When the kernel lacks ifb, cls_bpf or act_mirred, or for damage eBPF.
+    /// When the kernel lacks veth, ifb, tbf, cls_bpf or act_mirred, or for damage eBPF.
     pub fn set_in(self, net: &Topology) -> Result<Climate> {
         let mut ready: Vec<&str> = Vec::new();
         let mut damagers = Vec::new();
         for Gate { host, dev, kind } in gates(net) {
             if !ready.contains(&host.name()) {
-                self.lay_detours(host)?;
+                if self.lost > 0 {
+                    run(host, "ip", "link add lost type ifb")?;
+                }
                 ready.push(host.name());
             }
             if kind != Kind::Arriving {
@@ -125,23 +127,20 @@ impl Weather {
             if self.damaged > 0 && kind != Kind::Arriving {
                 damagers.push(self.damage(host, dev, kind)?);
             }
-            // Where a packet goes on from there once it has been late, or is another one's copy.
-            let repeated = match kind {
-                Kind::LeavingDaemon => continue,
-                Kind::Leaving => "egress mirror dev eth0",
-                Kind::Arriving => "ingress mirror dev eth0",
-                Kind::Loopback => "ingress mirror dev lo",
-            };
-            let detoured = |share| if kind == Kind::Loopback { 0 } else { share };
+            if kind == Kind::LeavingDaemon {
+                continue;
+            }
+            let way = kind.way();
             let fates = [
-                (2, self.lost, "egress redirect dev lost"),
-                (3, detoured(self.late), "egress redirect dev late"),
-                (4, detoured(self.delayed), "egress redirect dev delayed"),
-                (5, self.repeated, repeated),
+                (2, self.lost, "egress redirect dev lost".to_owned()),
+                (5, self.repeated, format!("{way} mirror dev {dev}")),
             ];
-            for (order, share, action) in fates {
-                let filter = format!("filter add dev {dev} {} prio {order}", kind.way());
-                meet(host, &filter, share, action)?;
+            for (order, share, action) in fates.into_iter().filter(|(_, share, _)| *share > 0) {
+                let filter = format!("filter add dev {dev} {way} prio {order}");
+                meet(host, &filter, &one_in_a_thousand(share), &action)?;
+            }
+            if kind != Kind::Loopback {
+                self.lay_detours(host, dev, way)?;
             }
         }
         Ok(Climate {
@@ -171,28 +170,35 @@ impl Weather {
         Ok(damager)
     }
 
-    /// The devices by which packets of `host` are lost or come late.
-    fn lay_detours(self, host: &Netns) -> Result<()> {
-        if self.lost > 0 {
-            run(host, "ip", "link add lost type ifb")?;
-        }
+    /// The ways round by which packets that pass `dev` of `host` on their `way` come late.
+    fn lay_detours(self, host: &Netns, dev: &str, way: &str) -> Result<()> {
         let detours = [
             // Slow enough that what goes this way is overtaken, fast enough that it does not count as lost.
-            ("late", self.late, "50mbit", "200ms"),
+            (3, "late", self.late, "50mbit", "200ms"),
             // Slow enough that some of it is sent again before it arrives.
-            ("delayed", self.delayed, "4mbit", "400ms"),
+            (4, "slow", self.delayed, "4mbit", "400ms"),
         ];
-        for (name, _, rate, latency) in detours.into_iter().filter(|(_, share, ..)| *share > 0) {
-            run(host, "ip", &format!("link add {name} type ifb"))?;
+        for (order, name, share, rate, latency) in detours {
+            if share == 0 {
+                continue;
+            }
+            // The largest packet must fit into the devices and into a burst, or it does not pass at all.
+            let largest = largest_packet(host)?;
+            let name = if way == "egress" {
+                // What an ifb sends skips the next classifier that it meets, in whatever namespace of this kernel: the
+                // daemon's programs would not see it.
+                lay_passage(host, name, largest, dev)?
+            } else {
+                run(host, "ip", &format!("link add {name} type ifb"))?;
+                name.to_owned()
+            };
             run(host, "ip", &format!("link set {name} up"))?;
-            // The largest packet must fit into a burst, or it does not pass at all.
-            let burst = largest_packet(host)?.max(4000);
+            let burst = (largest + FRAME).max(4000);
             let queue = format!("tbf rate {rate} burst {burst} latency {latency}");
-            run(
-                host,
-                "tc",
-                &format!("qdisc add dev {name} root handle 1: {queue}"),
-            )?;
+            run(host, "tc", &format!("qdisc add dev {name} root {queue}"))?;
+            let filter = format!("filter add dev {dev} {way} prio {order}");
+            let action = format!("egress redirect dev {name}");
+            meet(host, &filter, &one_in_a_thousand(share), &action)?;
         }
         Ok(())
     }
@@ -224,15 +230,28 @@ impl Climate {
     }
 }
 
-/// Has a `filter` of `host` do an `action` of mirred to `share` packets of a thousand.
-fn meet(host: &Netns, filter: &str, share: u32, action: &str) -> Result<()> {
-    if share == 0 {
-        return Ok(());
+/// Lays a pair of devices: what leaves by the first, whose name is returned, leaves by `dev`.
+fn lay_passage(host: &Netns, name: &str, mtu: u32, dev: &str) -> Result<String> {
+    let (start, end) = (format!("{name}-out"), format!("{name}-end"));
+    let mtu = mtu.min(MOST_MTU);
+    let pair = format!("link add {start} mtu {mtu} type veth peer name {end} mtu {mtu}");
+    run(host, "ip", &pair)?;
+    for part in [&start, &end] {
+        // They say nothing by themselves.
+        run(host, "ip", &format!("link set {part} addrgenmode none"))?;
+        run(host, "ip", &format!("link set {part} arp off up"))?;
     }
-    let some = one_in_a_thousand(share);
+    run(host, "tc", &format!("qdisc add dev {end} clsact"))?;
+    let back = format!("filter add dev {end} ingress prio 1");
+    meet(host, &back, ALL, &format!("egress redirect dev {dev}"))?;
+    Ok(start)
+}
+
+/// Has a `filter` of `host` do an `action` of mirred to the packets that a classic BPF program takes.
+fn meet(host: &Netns, filter: &str, program: &str, action: &str) -> Result<()> {
     let filter = format!("{filter} protocol all bpf bytecode");
     let action = format!("action mirred {action}");
-    let words = filter.split(' ').chain([some.as_str()]);
+    let words = filter.split(' ').chain([program]);
     tool(host, "tc", words.chain(action.split(' '))).map(drop)
 }
 
@@ -250,16 +269,24 @@ fn met(host: &Netns, dev: &str, way: &str) -> Result<Vec<u64>> {
     .collect()
 }
 
-/// Bytes of the largest frame that a device of `host` sends.
+/// Bytes of a frame's headers, with room to spare.
+const FRAME: u32 = 64;
+
+/// Largest MTU of a veth.
+const MOST_MTU: u32 = 65_535;
+
+/// Bytes of the largest packet that a device of `host` sends.
 fn largest_packet(host: &Netns) -> Result<u32> {
-    const FRAME: u32 = 64;
     let shown = run(host, "ip", "-o link show up")?;
     let mtus = shown.lines().filter_map(|line| {
         let (_, rest) = line.split_once(" mtu ")?;
         rest.split(' ').next()?.parse::<u32>().ok()
     });
-    Ok(mtus.max().context("a device that is up")? + FRAME)
+    mtus.max().context("a device that is up")
 }
+
+/// A classic BPF program, as tc takes it, that matches every packet.
+const ALL: &str = "1,6 0 0 4294967295";
 
 /// A classic BPF program, as tc takes it, that matches `share` packets of a thousand: load a random number, compare.
 fn one_in_a_thousand(share: u32) -> String {

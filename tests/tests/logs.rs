@@ -158,8 +158,11 @@ fn cases() -> Vec<Case> {
             .to(Some("dead")),
         format("no-null", "%B").with("option dontlognull").says(""),
         format("no-null-data", "%B").with("option dontlognull"),
+        // Bytes that have not come when the server refuses are none.
         format("no-null-refused", "%B %ts")
             .with("option dontlognull")
+            .with("tcp-request inspect-delay 5s")
+            .with("tcp-request content accept if { req.len gt 0 }")
             .to(Some("dead")),
         format("no-null-denied", "%B %ts")
             .with("option dontlognull")

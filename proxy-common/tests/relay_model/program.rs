@@ -46,6 +46,16 @@ impl Program {
     pub(crate) fn arrived(&mut self, end: usize, wire: &Wire) -> Arrived {
         let segment = wire.segment();
         let granted = split(self.halves[end].told).0;
+        let before = self.phase(end);
+        let is_tracked = matches!(before, Phase::Track | Phase::Armed);
+        let must = is_tracked || before == Phase::Both || segment.flags & (RST | FIN) != 0;
+        let intact = must && self.is_intact(wire);
+        if is_tracked && !intact {
+            return Arrived {
+                local: Some(wire.clone()),
+                ..Arrived::default()
+            };
+        }
         let Decision { way, phase } = decide(self.halves[end].phase, granted, &segment);
         self.halves[end].phase = phase;
         let (number, given) = split(phase);
@@ -60,8 +70,7 @@ impl Program {
             return local(wire.clone());
         }
         let mut believed = told::is_in_window(self.halves[end].told, &segment);
-        let must = segment.flags & (RST | FIN) != 0 || way == Way::News;
-        let intact = believed && must && self.is_intact(wire);
+        let intact = believed && intact;
         believed &= intact || segment.flags & RST == 0;
         if believed {
             match way {
@@ -140,9 +149,9 @@ impl Program {
         }
     }
 
-    /// Whether the checksum is right, as far as that is known without adding up payload.
+    /// Whether the checksum is right.
     fn is_intact(&self, wire: &Wire) -> bool {
-        self.is_vouched_for || wire.payload == 0 && wire.is_sealed()
+        self.is_vouched_for || wire.is_sealed()
     }
 
     fn can_acknowledge(&self, segment: &Segment, end: usize) -> bool {

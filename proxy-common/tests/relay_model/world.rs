@@ -295,7 +295,7 @@ impl World {
             Phase::Both => {
                 assert!(out.relayed.is_some());
                 assert!(out.local.as_ref().is_none_or(|copy| copy.payload == 0));
-                let is_sure = wire.payload == 0 || self.program.is_vouched_for;
+                let is_sure = wire.is_sealed() || self.program.is_vouched_for;
                 let is_told = told::is_in_window(told_before, &segment) && is_sure;
                 assert_eq!(out.local.is_some(), is_told, "news for the local socket");
             }

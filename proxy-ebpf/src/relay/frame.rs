@@ -51,7 +51,7 @@ pub(super) struct Scratch {
     /// Payload that is added up. The verifier does not see that rounding up stays within the bound, and
     /// wants a word more.
     chunk: [u32; CHUNK + 1],
-    /// How much of it.
+    /// A number that the verifier is to know nothing of.
     size: u32,
 }
 
@@ -238,24 +238,56 @@ fn pseudo_sum(packet: &Packet) -> u64 {
     sum
 }
 
-/// Whether the TCP checksum is right, as far as that is known without adding up payload.
+/// What is known of a frame's TCP checksum.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sum {
+    /// It is right.
+    Right,
+    /// It is wrong.
+    Wrong,
+    /// There is more payload than is added up here, or nobody has looked.
+    Unknown,
+}
+
+/// Looks at the TCP checksum.
 #[inline(always)]
-pub(super) fn is_intact(ctx: &TcContext, packet: &mut Packet) -> bool {
+pub(super) fn check(ctx: &TcContext, packet: &mut Packet) -> Sum {
+    let verdict = match is_intact(ctx, packet) {
+        Some(true) => 1,
+        Some(false) => 2,
+        None => 0,
+    };
+    // Through memory: else the verifier would follow each length's way on from here.
+    match unlearn(packet.scratch, verdict) {
+        1 => Sum::Right,
+        2 => Sum::Wrong,
+        _ => Sum::Unknown,
+    }
+}
+
+/// Whether the TCP checksum is right. `None`: there is more payload than is added up here.
+#[inline(always)]
+fn is_intact(ctx: &TcContext, packet: &mut Packet) -> Option<bool> {
     if is_verified(ctx, packet) {
-        return true;
+        return Some(true);
     }
-    if packet.segment.payload > 0 || !load_options(ctx, packet) {
-        return false;
+    if !load_options(ctx, packet) {
+        return Some(false);
     }
+    let Segment {
+        payload, options, ..
+    } = packet.segment;
+    let start = packet.transport_at() as u32 + 4 * BASE as u32 + u32::from(options);
+    let mut sum = u64::from(sum_of(ctx, packet.scratch, start, payload)?);
+    sum += pseudo_sum(packet);
     let header = &packet.scratch.header;
-    let mut sum = pseudo_sum(packet);
     for word in &header.base {
         sum += u64::from(*word);
     }
     for word in &header.options {
         sum += u64::from(*word);
     }
-    adjust(!0, sum) == 0
+    Some(adjust(!0, sum) == 0)
 }
 
 /// The first half of a word, in the order of memory: where both IP and TCP have their checksum,
@@ -325,10 +357,22 @@ pub(super) fn cut(ctx: &TcContext, packet: &mut Packet, keep: u32) -> Option<u64
     write_network(ctx, packet, network_by, BPF_F_RECOMPUTE_CSUM).then_some(by)
 }
 
+/// The number, without what the verifier knows of it.
+#[inline(always)]
+fn unlearn(scratch: &mut Scratch, number: u32) -> u32 {
+    // SAFETY: a field of a live map value.
+    unsafe {
+        ptr::write_volatile(&raw mut scratch.size, number);
+        ptr::read_volatile(&raw const scratch.size)
+    }
+}
+
 /// The ones' complement sum of `length` bytes of the frame from `at` on. `None` when there are too many.
 #[inline(always)]
 fn sum_of(ctx: &TcContext, scratch: &mut Scratch, at: u32, length: u32) -> Option<u32> {
     const BYTES: u32 = 4 * CHUNK as u32;
+    // Through memory, so that the ways out of the loop below do not differ in what is known of the packet.
+    let length = unlearn(scratch, length);
     let mut sum = 0;
     let mut done = 0;
     for _ in 0..CHUNKS {
@@ -336,11 +380,7 @@ fn sum_of(ctx: &TcContext, scratch: &mut Scratch, at: u32, length: u32) -> Optio
             break;
         }
         // Through memory, so that the bounds below are checked where the verifier sees it.
-        // SAFETY: a field of a live map value.
-        let size = unsafe {
-            ptr::write_volatile(&raw mut scratch.size, (length - done).min(BYTES));
-            ptr::read_volatile(&raw const scratch.size)
-        };
+        let size = unlearn(scratch, (length - done).min(BYTES));
         if size == 0 || size > BYTES {
             return None;
         }

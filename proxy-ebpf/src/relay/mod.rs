@@ -86,6 +86,21 @@ fn judge(
 ) -> Option<i32> {
     let mine = half(flow, end);
     let segment = packet.segment;
+    let (number, _) = split(load(field!(mine, phase)));
+    // What the local socket does not take is not given to it. Packets too long to be added up are believed: those
+    // that come from afar have been merged, which nothing damaged is.
+    let phase = Phase::of(number);
+    let is_tracked = matches!(phase, Phase::Track | Phase::Armed);
+    // What ends a flow, and what local sockets are made to repeat, has to be intact.
+    let must = is_tracked || phase == Phase::Both || segment.flags & (RST | FIN) != 0;
+    let sum = if must {
+        check(ctx, packet)
+    } else {
+        Sum::Unknown
+    };
+    if is_tracked && sum == Sum::Wrong {
+        return Some(NEXT);
+    }
     let Some(Decision { way, phase }) = settle_phase(mine, &segment) else {
         return Some(DROP);
     };
@@ -97,9 +112,7 @@ fn judge(
         return Some(NEXT);
     }
     let mut believed = told::is_in_window(load(field!(mine, told)), &segment);
-    // What ends a flow, and what local sockets are made to repeat, has to be intact.
-    let must = segment.flags & (RST | FIN) != 0 || way == Way::News;
-    let intact = believed && must && is_intact(ctx, packet);
+    let intact = believed && sum == Sum::Right;
     believed &= intact || segment.flags & RST == 0;
     if believed {
         match way {
