@@ -200,6 +200,7 @@ fn offload_wanted(modes: impl Iterator<Item = Option<OffloadMode>>) -> offload::
     for mode in modes {
         wanted.redirect |= mode == Some(OffloadMode::Redirect);
         wanted.relay |= mode == Some(OffloadMode::Relay);
+        wanted.best |= mode.unwrap_or_default() == OffloadMode::Auto;
     }
     wanted
 }
@@ -332,9 +333,7 @@ async fn supervise(
                 control.advance(phase);
                 // A process that takes over guards from now on, and has the relay.
                 guards.detach();
-                if let Some(relay) = shared.availability.relay() {
-                    relay.let_go();
-                }
+                shared.availability.let_go();
                 let limit = shared.global.hard_stop_after;
                 next = limit
                     .filter(|_| phase == Phase::Draining)

@@ -3,10 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
-use underpass_tests::daemon::{Daemon, Launch, binary, is_haproxy};
+use underpass_tests::daemon::{BOUND, Daemon, Launch, binary, is_haproxy};
 use underpass_tests::netns::{Layout, Topology};
 use underpass_tests::on_each_path;
+use underpass_tests::pattern::Pattern;
 use underpass_tests::peer::{Buffers, Exchange, Peer};
+use underpass_tests::process::eventually;
 use underpass_tests::rig::{Config, PROXY_PORT, Path, Rig, SERVER_PORT, listen};
 
 const MB: u64 = 1 << 20;
@@ -82,6 +84,38 @@ fn offload_auto_between_hosts() {
 #[test]
 fn offload_auto_on_loopback() {
     offload_word(Layout::Loopback, "auto");
+}
+
+/// `offload auto` has the relay started by the first flow that is worth it, and that flow goes on in it.
+#[test]
+fn offload_auto_finds_the_relay() {
+    let rig = Rig::with(Layout::Hosts, Path::Relay, |config| {
+        config.offload("auto", "64k");
+    });
+    let (small_client, small_server) = rig.flow();
+    let (client, server) = rig.flow();
+    let up = Pattern::new(703);
+    small_client.carry(&small_server, up, 0, 1000);
+    let mut carried = 0;
+    let is_found = eventually(BOUND, || {
+        client.carry(&server, up, carried, 32 * 1024);
+        carried += 32 * 1024;
+        let live = rig.daemon.live(2).unwrap();
+        live.iter().any(|record| record.path == ["relay", "relay"])
+    });
+    assert!(is_found, "no flow is relayed");
+    client.carry(&server, up, carried, MB);
+    for (client, server) in [(client, server), (small_client, small_server)] {
+        client.finish();
+        server.expect_eof();
+        server.finish();
+        client.expect_eof();
+    }
+    let records = rig.records(2);
+    rig.check(&records[0], carried + MB, 0, "--");
+    rig.check_path(&records[0], [MB, 0]);
+    assert_eq!(records[1].kernel, [0, 0], "{}", records[1].line);
+    rig.stop();
 }
 
 /// Serves one flow through a daemon that `setpriv` has taken something from, and gives the daemon back.

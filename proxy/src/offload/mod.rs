@@ -26,6 +26,25 @@ pub struct Availability {
     relay: OnceLock<Arc<relay::engine::Engine>>,
     /// The relay is still with the daemon before this one.
     late: AtomicBool,
+    /// What the relay is started with once a flow would take it.
+    on_demand: Option<Arc<Global>>,
+    /// It is being started, or was.
+    demanded: AtomicBool,
+    /// It could not be.
+    denied: AtomicBool,
+    /// This daemon leaves its engines to the next one.
+    leaving: AtomicBool,
+}
+
+/// The relay for a flow that takes it where it can be had.
+#[derive(Debug)]
+pub enum Demand {
+    /// It is there.
+    Met(Arc<relay::engine::Engine>),
+    /// It may be there the next time.
+    Pending,
+    /// It will not be.
+    Denied,
 }
 
 /// Which engines the configuration asks for.
@@ -35,6 +54,8 @@ pub struct Wanted {
     pub redirect: bool,
     /// The packet relay.
     pub relay: bool,
+    /// What is best, where it can be had.
+    pub best: bool,
 }
 
 impl Availability {
@@ -42,6 +63,59 @@ impl Availability {
     #[must_use]
     pub fn relay(&self) -> Option<Arc<relay::engine::Engine>> {
         self.relay.get().cloned()
+    }
+
+    /// The packet relay; the first time starts it. Loading takes most of a second of a processor, which a
+    /// daemon without a flow that lasts need not spend.
+    #[must_use]
+    pub fn demand_relay(self: &Arc<Self>) -> Demand {
+        if let Some(engine) = self.relay() {
+            return Demand::Met(engine);
+        }
+        let [denied, leaving, late] =
+            [&self.denied, &self.leaving, &self.late].map(|flag| flag.load(Ordering::Relaxed));
+        if late {
+            return Demand::Pending;
+        }
+        let Some(global) = self.on_demand.clone().filter(|_| !denied && !leaving) else {
+            return Demand::Denied;
+        };
+        if !self.demanded.swap(true, Ordering::Relaxed) {
+            let this = self.clone();
+            let start = move || this.start_on_demand(&global);
+            let thread = std::thread::Builder::new().name("relay-start".into());
+            if let Err(error) = thread.spawn(start) {
+                tracing::warn!(%error, "the relay could not be started");
+                self.denied.store(true, Ordering::Relaxed);
+            }
+        }
+        Demand::Pending
+    }
+
+    fn start_on_demand(&self, global: &Global) {
+        let pins = directory(global);
+        let taken = pins.map(|pins| Pins::take(pins.path));
+        match load_relay(global, pins, taken) {
+            Ok(engine) => {
+                tracing::debug!("the relay is started");
+                let engine = self.relay.get_or_init(|| Arc::new(engine));
+                if self.leaving.load(Ordering::SeqCst) {
+                    engine.let_go();
+                }
+            }
+            Err(error) => {
+                tracing::info!("the relay cannot be had ({error:#}); flows stay on other paths");
+                self.denied.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Leaves the relay to the next daemon.
+    pub fn let_go(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+        if let Some(relay) = self.relay() {
+            relay.let_go();
+        }
     }
 
     /// Starts the relay if the daemon before this one has let go of it; `false`: it need not be tried
@@ -76,8 +150,11 @@ pub fn start(global: &Global, wanted: Wanted, successor: bool) -> Availability {
             .unwrap_or(redirect::engine::DEFAULT_FLOWS);
         redirect::engine::Engine::load(flows, global.offload_cap)
     });
+    // Who gives up root or the file system cannot start it later.
+    let can_wait = global.uid.is_none_or(|uid| uid == 0) && global.chroot.is_none();
     let availability = Availability {
         redirect: started("the redirect", redirect),
+        on_demand: (wanted.best && can_wait).then(|| Arc::new(global.clone())),
         ..Availability::default()
     };
     let pins = directory(global);
@@ -86,32 +163,42 @@ pub fn start(global: &Global, wanted: Wanted, successor: bool) -> Availability {
     if !wanted.relay && !left() {
         return availability;
     }
-    let engine = match pins.as_ref().map(|pins| Pins::take(pins.path)) {
-        None => None,
-        Some(Ok(Taken::Ours(pins))) => Some(outliving(global, pins)),
-        Some(Ok(Taken::Busy)) if successor => {
-            availability.late.store(true, Ordering::Relaxed);
-            return availability;
-        }
-        Some(Ok(Taken::Busy)) => Some(Err(anyhow::anyhow!("another daemon has it"))),
-        Some(Err(error)) => Some(Err(error)),
-    };
-    let engine = match (engine, pins) {
-        (Some(Ok(engine)), _) => Ok(engine),
-        (Some(Err(error)), Some(pins)) => {
-            pins.say(&error);
-            if !wanted.relay {
-                return availability;
-            }
-            relay::engine::Engine::load(relay_flows(global), None)
-        }
-        _ => relay::engine::Engine::load(relay_flows(global), None),
-    };
+    let taken = pins.map(|pins| Pins::take(pins.path));
+    let is_busy = matches!(taken, Some(Ok(Taken::Busy)));
+    if is_busy && successor {
+        availability.late.store(true, Ordering::Relaxed);
+        return availability;
+    }
+    if is_busy && !wanted.relay {
+        // It may be asked again.
+        return availability;
+    }
+    let engine = load_relay(global, pins, taken);
     if let Some(engine) = started("the relay", Some(engine)) {
         // It is not set yet.
         let _ = availability.relay.set(engine);
     }
     availability
+}
+
+/// Starts the relay, with flows that outlive the daemon where the directory for that could be `taken`.
+fn load_relay(
+    global: &Global,
+    pins: Option<Directory<'_>>,
+    taken: Option<anyhow::Result<Taken>>,
+) -> anyhow::Result<relay::engine::Engine> {
+    let engine = match taken {
+        None => None,
+        Some(Ok(Taken::Ours(pins))) => Some(outliving(global, pins)),
+        Some(Ok(Taken::Busy)) => Some(Err(anyhow::anyhow!("another daemon has it"))),
+        Some(Err(error)) => Some(Err(error)),
+    };
+    match (engine, pins) {
+        (Some(Ok(engine)), _) => return Ok(engine),
+        (Some(Err(error)), Some(pins)) => pins.say(&error),
+        _ => {}
+    }
+    relay::engine::Engine::load(relay_flows(global), None)
 }
 
 fn relay_flows(global: &Global) -> u32 {

@@ -194,8 +194,8 @@ fn asked_for(incoming: &Incoming, backend: &Backend) -> Option<Arc<crate::backen
 
 /// The MSS to announce to a server, if what it sends may be relayed to the client.
 fn announced(worker: &Worker, policy: &Policy, client: &Connection) -> Option<u32> {
-    let is_relayed =
-        policy.engine() == Engine::Relay && worker.shared.availability.relay().is_some();
+    let is_relayed = matches!(policy.engine(), Engine::Relay | Engine::Best)
+        && worker.shared.availability.relay().is_some();
     if !is_relayed || !client.is_raw() || !client.ctrl().is_tcp() {
         return None;
     }

@@ -1,5 +1,7 @@
 //! The DATA phase of a stream: both channels, on whatever path, until the flow ends.
 
+mod promote;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -23,18 +25,10 @@ use crate::observe::record::{FlowRecord, Path, Termination, Why};
 use crate::offload::Availability;
 use crate::offload::path::{Engine as PathEngine, Policy};
 use crate::offload::redirect::flow::{Failure, RedirectFlow};
-use crate::offload::relay::flow::{Progress, RelayFlow};
-use crate::offload::{redirect, relay};
+use crate::offload::relay::flow::RelayFlow;
 use crate::stream::gate::{Gate, Opened};
 use crate::stream::idle::IdleLimits;
-use crate::sys;
-
-/// Bytes that may be read ahead to reach a clean point for the hand-over. A sender that outruns
-/// this is asked again later.
-const MOST_READ_AHEAD: usize = 1 << 20;
-
-/// Attempts to reach a clean point before a flow stays where it is.
-const MOST_ATTEMPTS: u32 = 16;
+use promote::{Wanted, wanted};
 
 /// What the DATA phase needs besides the two connections.
 #[derive(Debug)]
@@ -65,13 +59,6 @@ enum Mover {
     Relay(Box<RelayFlow>),
 }
 
-/// The engine that a flow is to go to.
-#[derive(Debug, Clone)]
-enum Wanted {
-    Redirect(Arc<redirect::engine::Engine>),
-    Relay(Arc<relay::engine::Engine>),
-}
-
 /// The DATA phase of one stream.
 #[derive(Debug)]
 struct DataPhase {
@@ -86,6 +73,8 @@ struct DataPhase {
     /// The engine that the flow still wants; `None` once it is there or will never be.
     wanted: Option<Wanted>,
     attempts: u32,
+    /// How often something was moved in user space.
+    turns: u32,
     untouched: bool,
     /// A connection was lost to a failed registration: the flow cannot go on.
     unwatched: bool,
@@ -159,7 +148,9 @@ impl DataPhase {
             match wanted(engine, is_tcp, raw, &setup.availability) {
                 Ok(wanted) => Some(wanted),
                 Err(why) => {
-                    record.why.set(Some(why));
+                    if engine != PathEngine::Best {
+                        record.why.set(Some(why));
+                    }
                     None
                 }
             }
@@ -174,6 +165,7 @@ impl DataPhase {
             wanted,
             relay: None,
             attempts: 0,
+            turns: 0,
             untouched,
             unwatched: false,
             started: now,
@@ -311,6 +303,7 @@ impl DataPhase {
             }
         }
         if moved[0] || moved[1] {
+            self.turns = self.turns.saturating_add(1);
             let now = Instant::now();
             for side in 0..2 {
                 if moved[side] {
@@ -359,195 +352,6 @@ impl DataPhase {
     fn internal(&self, error: &io::Error) -> Poll<Termination> {
         tracing::warn!(flow = self.record.id, %error, "a flow was given up");
         Poll::Ready(Termination::INTERNAL)
-    }
-
-    fn is_due(&self) -> bool {
-        self.wanted.is_some()
-            && self.setup.gate.is_none()
-            && !self.connections.iter().any(has_failed)
-            && matches!(self.mover, Mover::User)
-            && self.relay.is_none()
-            && self.setup.policy.is_due(
-                self.record.up.bytes() + self.record.down.bytes(),
-                self.started.elapsed(),
-            )
-    }
-
-    /// Tries to hand the flow over. `untouched`: nothing was ever read from either socket. Returns
-    /// whether the kernel has it now.
-    fn promote(&mut self, cx: &mut Context<'_>, untouched: bool) -> bool {
-        let engine = match self.wanted.clone() {
-            None => return false,
-            Some(Wanted::Redirect(engine)) => engine,
-            Some(Wanted::Relay(engine)) => {
-                self.enrol_in_relay(&engine);
-                return false;
-            }
-        };
-        let ended = self.channels.iter().any(|c| !c.flags().is_empty());
-        if ended {
-            return self.stay(Why::NotEstablished);
-        }
-        if !engine.slots.has_free() {
-            return self.stay(Why::Full);
-        }
-        let held = if untouched {
-            [Buffer::empty(), Buffer::empty()]
-        } else {
-            self.attempts += 1;
-            if self.attempts > MOST_ATTEMPTS {
-                return self.stay(Why::Busy);
-            }
-            match self.read_ahead(cx) {
-                Some(held) => held,
-                None => return false,
-            }
-        };
-        for connection in &mut self.connections {
-            connection.sleep();
-        }
-        match RedirectFlow::enrol(&engine, &self.connections, held, &self.record) {
-            Ok(flow) => {
-                self.wanted = None;
-                self.mover = Mover::Redirect(Box::new(flow));
-                true
-            }
-            Err((refusal, held)) => {
-                tracing::debug!(flow = self.record.id, error = %refusal.error, "not promoted");
-                self.put_back(held);
-                for connection in &mut self.connections {
-                    if let Err(error) = connection.wake() {
-                        tracing::warn!(%error, "a socket could not be watched again");
-                        self.unwatched = true;
-                    }
-                }
-                self.stay(refusal.why);
-                cx.waker().wake_by_ref();
-                false
-            }
-        }
-    }
-
-    /// Has the relay look at the flow.
-    fn enrol_in_relay(&mut self, engine: &Arc<relay::engine::Engine>) {
-        if self.channels.iter().any(|c| !c.flags().is_empty()) {
-            self.wanted = None;
-            return;
-        }
-        let held = [self.channels[0].held(), self.channels[1].held()];
-        match RelayFlow::enrol(engine, &self.connections, held) {
-            Ok(flow) => {
-                self.wanted = None;
-                self.relay = Some(Box::new(flow));
-            }
-            Err(refusal) => {
-                tracing::debug!(flow = self.record.id, error = %refusal.error, "not relayed");
-                self.attempts += 1;
-                if refusal.why != Why::Busy || self.attempts > MOST_ATTEMPTS {
-                    self.stay(refusal.why);
-                }
-            }
-        }
-    }
-
-    /// Takes a flow that is on its way to the relay further.
-    fn advance_relay(&mut self, cx: &mut Context<'_>) -> Result<(), Termination> {
-        let Some(flow) = &mut self.relay else {
-            return Ok(());
-        };
-        let ended = self.channels.iter().any(|c| !c.flags().is_empty());
-        if ended && flow.is_open() {
-            // Ends are relayed, and never told to the sockets: what is this?
-            tracing::warn!(flow = self.record.id, "a relayed flow's socket has ended");
-            return Err(Termination::INTERNAL);
-        }
-        let progress = if ended {
-            Progress::Gone
-        } else {
-            match flow.advance(&self.connections, &self.record, cx) {
-                Ok(progress) => progress,
-                Err(error) => {
-                    tracing::warn!(flow = self.record.id, %error, "a flow was given up");
-                    return Err(Termination::INTERNAL);
-                }
-            }
-        };
-        match progress {
-            Progress::Waiting => {}
-            Progress::Reset(side) => {
-                note_failure(
-                    &self.record,
-                    &mut self.connections,
-                    side,
-                    Layer::Socket,
-                    Reason::PeerReset,
-                );
-                return Err(reset_by(side));
-            }
-            Progress::Gone => {
-                if let Some(flow) = self.relay.take() {
-                    flow.withdraw();
-                    self.stay(Why::Early);
-                }
-            }
-            Progress::Settled => {
-                if let Some(flow) = self.relay.take() {
-                    for (connection, channel) in self.connections.iter_mut().zip(&mut self.channels)
-                    {
-                        connection.sleep();
-                        channel.release(&self.setup.pool);
-                    }
-                    for direction in [&self.record.up, &self.record.down] {
-                        direction.path.set(Path::Relay);
-                    }
-                    self.mover = Mover::Relay(flow);
-                    // It has to be polled once, to be subscribed to.
-                    cx.waker().wake_by_ref();
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn stay(&mut self, why: Why) -> bool {
-        self.wanted = None;
-        self.record.why.set(Some(why));
-        false
-    }
-
-    /// Reads both sources until they would block, since a segment that is partly read at the
-    /// hand-over would be forwarded whole. `None`: no clean point was reached, or the flow is
-    /// ending; everything read is in the channels.
-    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Option<[Buffer; 2]> {
-        let first = self.channels[0].take_held(&self.setup.pool)?;
-        let Some(second) = self.channels[1].take_held(&self.setup.pool) else {
-            self.channels[0].put_held(first);
-            return None;
-        };
-        let mut held = [first, second];
-        let mut clean = true;
-        for side in Side::BOTH {
-            let at = side.index();
-            match read_until_empty(&mut held[at], &self.connections[at]) {
-                Ok(empty) => clean &= empty,
-                Err(error) => {
-                    clean = false;
-                    self.lost.get_or_insert((side, error));
-                }
-            }
-        }
-        if clean {
-            return Some(held);
-        }
-        self.put_back(held);
-        cx.waker().wake_by_ref();
-        None
-    }
-
-    fn put_back(&mut self, held: [Buffer; 2]) {
-        for (channel, buffer) in self.channels.iter_mut().zip(held) {
-            channel.put_held(buffer);
-        }
     }
 
     /// Ends the flow when it has been idle too long. The timer is only set anew when it fires:
@@ -676,45 +480,6 @@ impl DataPhase {
             flow.release();
         }
     }
-}
-
-/// The engine that a flow of such connections can go to.
-fn wanted(
-    engine: PathEngine,
-    is_tcp: bool,
-    is_raw: bool,
-    availability: &Availability,
-) -> Result<Wanted, Why> {
-    if !is_tcp {
-        return Err(Why::NotTcp);
-    }
-    if !is_raw {
-        return Err(Why::Tls);
-    }
-    match engine {
-        PathEngine::None => None,
-        PathEngine::Redirect => availability.redirect.clone().map(Wanted::Redirect),
-        PathEngine::Relay => availability.relay().map(Wanted::Relay),
-    }
-    .ok_or(Why::Unavailable)
-}
-
-/// True once the socket has nothing left to read; false if it ended, which the pump will see again,
-/// or outran us.
-///
-/// # Errors
-/// When it failed. A socket tells that once: whoever reads after this would see an orderly end.
-fn read_until_empty(buffer: &mut Buffer, connection: &Connection) -> io::Result<bool> {
-    while buffer.held().len() < MOST_READ_AHEAD {
-        buffer.reserve(64 * 1024);
-        match sys::socket::recv(connection.fd(), buffer.room()) {
-            Ok(0) => return Ok(false),
-            Ok(got) => buffer.filled(got),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(false)
 }
 
 fn reset_by(side: Side) -> Termination {
