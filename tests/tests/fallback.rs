@@ -111,10 +111,12 @@ fn offload_auto_finds_the_relay() {
         server.finish();
         client.expect_eof();
     }
-    let records = rig.records(2);
-    rig.check(&records[0], carried + MB, 0, "--");
-    rig.check_path(&records[0], [MB, 0]);
-    assert_eq!(records[1].kernel, [0, 0], "{}", records[1].line);
+    let mut records = rig.records(2);
+    records.sort_by_key(|record| record.up);
+    rig.check(&records[0], 1000, 0, "--");
+    assert_eq!(records[0].kernel, [0, 0], "{}", records[0].line);
+    rig.check(&records[1], carried + MB, 0, "--");
+    rig.check_path(&records[1], [MB, 0]);
     rig.stop();
 }
 

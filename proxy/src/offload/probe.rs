@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::redirect::engine::Engine;
+use super::{redirect, relay};
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +16,9 @@ pub struct Finding {
 /// Tries every engine, touching no flow.
 #[must_use]
 pub fn probe() -> Vec<Finding> {
-    // Two flows are enough to see whether the kernel takes maps and program.
-    let redirect = Engine::load(2, 1 << 20).err();
+    // Two flows are enough to see whether the kernel takes maps and programs.
+    let redirect = redirect::engine::Engine::load(2, 1 << 20).err();
+    let relay = relay::engine::Engine::load(2, None).err();
     vec![
         Finding {
             name: "buffer",
@@ -30,6 +31,10 @@ pub fn probe() -> Vec<Finding> {
         Finding {
             name: "redirect",
             obstacle: redirect.map(|error| format!("{error:#}")),
+        },
+        Finding {
+            name: "relay",
+            obstacle: relay.map(|error| format!("{error:#}")),
         },
     ]
 }

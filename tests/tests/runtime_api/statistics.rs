@@ -94,10 +94,11 @@ fn statistics_are_haproxys() {
     let pairs = theirs.0.iter().zip(&ours.0).chain([(&theirs.1, &ours.1)]);
     let mut complaints = String::new();
     for (theirs, ours) in pairs {
-        complaints.push_str(&differences(theirs, ours, &[]));
+        // A stream that it counts no longer among the living may still be there when the next one comes.
+        complaints.push_str(&differences(theirs, ours, &["smax"]));
     }
     // It counts the bytes of living streams now and then, we when we are asked.
-    complaints.push_str(&differences(&theirs.3, &ours.3, &["bin", "bout"]));
+    complaints.push_str(&differences(&theirs.3, &ours.3, &["bin", "bout", "smax"]));
     // Lines up to the value.
     let shapes = |text: &str| -> Vec<String> {
         let shape = |line: &str| line.splitn(4, ':').take(3).collect::<Vec<_>>().join(":");
